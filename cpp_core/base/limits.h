@@ -1,0 +1,67 @@
+// Every bound of the system, in one place, with its unit and its reason.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace hrmr::limits {
+
+// --- connections
+// ------------------------------------------------------------------------------------------------
+// Accepted in one turn of a loop before other sockets get their turn again.
+inline constexpr int kAcceptsPerTurn = 64;
+// Requests of one connection handled in one turn, so that a pipelining client cannot starve the
+// others.
+inline constexpr int kRequestsPerTurn = 128;
+// Open connections per server; each costs a descriptor and some 400 bytes while it is idle.
+inline constexpr size_t kConnectionsMax = 65536;
+// How long a listener sleeps after accept() ran out of descriptors.
+inline constexpr uint32_t kAcceptPauseMs = 100;
+// A lone RELOAD, CLOSE or SHUTDOWN without a newline counts as complete after this much silence.
+inline constexpr uint32_t kBareCommandQuietMs = 100;
+// After a protocol error: how long we read and discard so that the peer sees the answer and not a
+// reset.
+inline constexpr uint32_t kLingerMs = 1000;
+
+// --- buffers
+// ----------------------------------------------------------------------------------------------------
+// First size of a connection's input or output buffer; one read takes at most what is free in it.
+inline constexpr size_t kBufferBytes = 16 * 1024;
+// A buffer that grew past this is freed, not kept for the next connection.
+inline constexpr size_t kBufferKeepBytes = 64 * 1024;
+// Buffers that one loop keeps for the next connections.
+inline constexpr size_t kBuffersKept = 256;
+// Output that the peer has not read yet; past it no further request of that connection is handled.
+inline constexpr size_t kOutputHighBytes = 1024 * 1024;
+
+// --- requests
+// ---------------------------------------------------------------------------------------------------
+inline constexpr size_t kLineBytesMax = 64 * 1024;      // one line request, newline included
+inline constexpr size_t kHttpHeadBytesMax = 64 * 1024;  // request line and header section
+inline constexpr size_t kHttpTargetBytesMax =
+    8 * 1024;                                           // RFC 9112 section 3 asks for 8000 at least
+inline constexpr size_t kHttpHeadersMax = 100;          // header lines
+inline constexpr size_t kHttpChunkLineBytesMax = 1024;  // one chunk-size line with its extensions
+inline constexpr size_t kHttpTrailerBytesMax = 8 * 1024;   // trailer section, read and dropped
+inline constexpr size_t kBodyBytesMax = 16 * 1024 * 1024;  // decoded body; default of --body-max
+inline constexpr size_t kReplyBytesMax =
+    256 * 1024 * 1024;  // one reply, which is held in memory whole
+
+// --- routes, pool
+// -----------------------------------------------------------------------------------------------
+inline constexpr size_t kPrefixBytesMax = 1024;  // one registered prefix
+inline constexpr size_t kBatchRequests =
+    32;  // pipelined pool requests of one connection that travel together
+inline constexpr size_t kQueueSlots =
+    4096;  // batches waiting for a worker; default of --queue, a power of two
+inline constexpr size_t kGilBatches =
+    64;  // batches that a Python thread runs for one hold of the GIL
+inline constexpr unsigned kLoopsMax = 64;
+inline constexpr unsigned kThreadsMax = 1024;
+
+// --- log
+// --------------------------------------------------------------------------------------------------------
+inline constexpr size_t kLogRecordsMax =
+    4096;  // waiting for the log thread; past it records are counted and dropped
+
+}  // namespace hrmr::limits

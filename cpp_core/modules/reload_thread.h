@@ -1,0 +1,41 @@
+// ReloadThread: the one thread that loads, publishes and unloads. Requests are served in order;
+// those that wait while a reload runs and ask for the same are merged into the next one, so that a
+// request is never lost and never answered by a scan that began before it was made.
+//
+// Threads: start, stop from one; the others from any.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/log.h"
+#include "base/status.h"
+#include "modules/registry.h"
+
+namespace hrmr::modules {
+
+class ReloadThread {
+ public:
+  using Done = std::function<void(const ReloadReport&)>;  // on the reload thread; not called once
+                                                          // stop() has begun: see stop
+
+  ReloadThread(ModuleRegistry& registry, Log& log);
+  ~ReloadThread();
+
+  Status start();
+  void reload(std::vector<std::string> only, Done done);
+  // Runs `work` on the reload thread, in order with the reloads. For set_inline_module and the
+  // like.
+  void run(std::function<void()> work);
+  void drained(Module* module);  // from a loop; see Module::unpin
+  // Completes what is queued (each Done is called), then ends the thread.
+  void stop();
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace hrmr::modules

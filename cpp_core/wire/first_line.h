@@ -1,0 +1,31 @@
+// Which protocol do these bytes begin? Decided from the first line alone (DESIGN section 2); the
+// caller has asked the raw routes before. Pure functions.
+#pragma once
+
+#include <cstddef>
+#include <string_view>
+
+#include "wire/request.h"
+
+namespace hrmr::wire {
+
+enum class Opening : uint8_t {
+  kNeedMore,  // the first line is not all there
+  kHttp,      // ends in " HTTP/x.y": HTTP, and nothing else
+  kHttpLike,  // `TOKEN /...`: HTTP unless a line route claims it
+  kLine,
+  kTooLong,  // no line end within line_bytes_max: answer "Protocol error", close
+  kForeign,  // a TLS hello, an HTTP/2 preface, binary rubbish: close without a word
+};
+
+// How many empty lines ("\r\n" or "\n") to skip in front.
+size_t leading_empty_lines(std::string_view input);
+
+// `input` begins at the first line. `at_end`: the peer has sent its last byte, which ends a line
+// too.
+Opening classify_opening(std::string_view input, bool at_end, size_t line_bytes_max);
+
+// The first line without its line end, or all of `input` when it has none.
+std::string_view first_line(std::string_view input);
+
+}  // namespace hrmr::wire

@@ -1,0 +1,58 @@
+// Request: one framed request, as views into the bytes it was read from. Framing: the protocols of
+// one port.
+//
+// Lifetime: views into the connection's input buffer; valid until that buffer is consumed or grows.
+// Threads: a value; no sharing.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include "base/limits.h"
+
+namespace hrmr::wire {
+
+enum class Framing : uint8_t {
+  kLine = 1,
+  kHttp = 2,
+  kRaw = 3
+};  // the numbers of HRMR_FRAMING_* in abi.h
+
+// Laid out like hrmr_bytes, so that header arrays are handed to modules as they are.
+struct Text {
+  const char* data = nullptr;
+  size_t size = 0;
+
+  Text() = default;
+  Text(std::string_view view)
+      : data(view.data()), size(view.size()) {}               // NOLINT(google-explicit-constructor)
+  operator std::string_view() const { return {data, size}; }  // NOLINT(google-explicit-constructor)
+};
+
+struct Header {
+  Text name;
+  Text value;
+};
+
+// The headers of the request that is being framed. One per framer user (per loop, or per batch
+// slot); 3.2 KiB.
+struct HeaderTable {
+  Header items[limits::kHttpHeadersMax];
+  size_t count = 0;
+};
+
+struct Request {
+  Framing framing = Framing::kLine;
+  std::string_view
+      bytes;  // all of it: a line without its line end; HTTP head as sent, then the decoded body
+  // HTTP only.
+  std::string_view method;
+  std::string_view target;  // as sent
+  std::string_view body;    // decoded
+  uint8_t http_minor = 0;   // HTTP/1.x
+  bool head_only = false;   // HEAD: the reply has no body
+  bool keep_alive = true;   // what the client asks for (RFC 9112 section 9.3)
+};
+
+}  // namespace hrmr::wire

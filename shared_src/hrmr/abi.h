@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The HRMR module ABI: the only thing that a compiled module and the host share. Plain C11, also
+ * valid C++.
+ *
+ * A module is a shared library that exports ONE symbol, `hrmr_module_v1`, a constant of type
+ * hrmr_module, and that needs none from the host: everything it calls comes through the hrmr_host
+ * table that it is handed when it is loaded.
+ *
+ *     #include <hrmr/abi.h>
+ *
+ *     static const hrmr_host *host;
+ *
+ *     static int hello(const hrmr_request *request, hrmr_reply *reply, void *context) {
+ *       (void)request; (void)context;
+ *       return host->write(reply, HRMR_BYTES("hello\n"));
+ *     }
+ *
+ *     static int load(hrmr_load *load) {
+ *       const hrmr_route route = {.size = sizeof route, .prefix = HRMR_BYTES("HELLO"), .function =
+ * hello}; host = load->host; return host->add_route(load, &route);
+ *     }
+ *
+ *     HRMR_EXPORT const hrmr_module hrmr_module_v1 = {
+ *         .size = sizeof(hrmr_module), .abi = HRMR_ABI, .name = "hello", .version = "1.0", .load =
+ * load};
+ *
+ * Versions: the host refuses a module whose major ABI version is not its own, or whose minor one is
+ * higher. Each struct that may grow begins with its `size`; a field past the size that the other
+ * side set does not exist.
+ *
+ * Threads, by tag on each function:
+ *   [reload]   the host's reload thread; one call at a time for all modules. May take its time.
+ *   [loop]     an event loop: every connection of that loop waits, so: microseconds, no blocking
+ * call. [pool]     a worker thread; may block. Several at once, also for one module: the module
+ * locks what it shares.
+ *
+ * A module must not: install signal or fork handlers; leave a thread running after unload returns;
+ * keep a pointer that it got from the host past the call it got it in (except `host` itself and
+ * `hrmr_context`, which live until unload returns); let a C++ exception leave one of its functions
+ * (module.hpp sees to that).
+ */
+#ifndef HRMR_ABI_H
+#define HRMR_ABI_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define HRMR_ABI_MAJOR 1u
+#define HRMR_ABI_MINOR 0u
+#define HRMR_ABI ((HRMR_ABI_MAJOR << 16) | HRMR_ABI_MINOR)
+
+#ifdef __cplusplus
+#define HRMR_EXPORT extern "C" __attribute__((visibility("default")))
+#else
+#define HRMR_EXPORT __attribute__((visibility("default")))
+#endif
+
+/* Bytes that somebody else owns. Not terminated. `data` may be NULL when `size` is 0. */
+typedef struct hrmr_bytes {
+  const char* data;
+  size_t size;
+} hrmr_bytes;
+
+/* A string literal as hrmr_bytes. */
+#ifdef __cplusplus
+#define HRMR_BYTES(literal) (hrmr_bytes{(literal), sizeof(literal) - 1})
+#else
+#define HRMR_BYTES(literal) ((hrmr_bytes){(literal), sizeof(literal) - 1})
+#endif
+
+/* What functions of this ABI return. A module's own functions return HRMR_OK, or anything else for
+ * "it failed". */
+enum {
+  HRMR_OK = 0,
+  HRMR_FAILED = 1, /* the reason was told through set_error or fail, or there is none to tell */
+  HRMR_BAD_ARGUMENT = 2, /* out of range, or not allowed there (a line feed in a header) */
+  HRMR_TOO_LATE = 3,     /* a status or header after the first byte of the body */
+  HRMR_TOO_LARGE = 4,    /* the reply would pass the host's bound for one reply */
+  HRMR_CONFLICT =
+      5 /* a prefix that is registered already; the load will fail and name both modules */
+};
+
+/* How a request's end is found. A route says for which framing it is meant. */
+enum {
+  HRMR_FRAMING_AUTO =
+      0, /* http if the prefix begins with an HTTP method or looks like `TOKEN /`, else line */
+  HRMR_FRAMING_LINE = 1, /* up to '\n'; a '\r' before it is dropped */
+  HRMR_FRAMING_HTTP = 2, /* one HTTP/1.1 or 1.0 message */
+  HRMR_FRAMING_RAW = 3   /* whatever has arrived once the prefix matches */
+};
+
+/* Where a route's function runs. */
+enum {
+  HRMR_RUN_INLINE = 0, /* [loop] */
+  HRMR_RUN_POOL = 1    /* [pool] */
+};
+
+/* Levels of `log`. */
+enum { HRMR_DEBUG = 10, HRMR_INFO = 20, HRMR_WARNING = 30, HRMR_ERROR = 40 };
+
+/* One HTTP header as it was sent; names compare without regard to case. */
+typedef struct hrmr_header {
+  hrmr_bytes name;
+  hrmr_bytes value;
+} hrmr_header;
+
+/* One request. Everything it points to lives until the function it was handed to returns. */
+typedef struct hrmr_request {
+  size_t size;
+  uint32_t framing;    /* HRMR_FRAMING_LINE, _HTTP or _RAW */
+  uint32_t http_minor; /* HTTP/1.x: x. 0 elsewhere */
+  hrmr_bytes bytes; /* the whole request, prefix included; a line without its line end; of a chunked
+                       HTTP request the head as sent, then the decoded body */
+  hrmr_bytes rest;  /* what follows the prefix in `bytes` */
+  hrmr_bytes peer;  /* "127.0.0.1:40312" */
+  /* HTTP only; empty elsewhere. */
+  hrmr_bytes method;          /* "GET" */
+  hrmr_bytes target;          /* "/users?id=1", as sent: still percent-encoded */
+  hrmr_bytes path;            /* "/users": the target up to '?' */
+  hrmr_bytes query;           /* "id=1": what follows the '?' */
+  hrmr_bytes body;            /* decoded, without chunk framing */
+  const hrmr_header* headers; /* in the order they came */
+  size_t header_count;
+} hrmr_request;
+
+typedef struct hrmr_reply hrmr_reply; /* one answer under way; lives until the function returns */
+typedef struct hrmr_context
+    hrmr_context; /* one loaded generation of a module, as the host knows it */
+typedef struct hrmr_load hrmr_load;
+
+/* A request handler, [loop] or [pool] as its route says. What it wrote is sent when it returns
+ * HRMR_OK. Otherwise all it wrote is dropped and the client gets an error reply: HTTP 500 or a line
+ * `ERR ...`, with the text given to `fail`.
+ */
+typedef int (*hrmr_handler)(const hrmr_request* request, hrmr_reply* reply, void* context);
+
+/* A prefix and the function for the requests that begin with it. The host copies all but `function`
+ * and `context`. */
+typedef struct hrmr_route {
+  size_t size;
+  hrmr_bytes prefix; /* 1 to 1024 bytes; the longest registered prefix wins */
+  uint32_t framing;  /* HRMR_FRAMING_... */
+  uint32_t run;      /* HRMR_RUN_... */
+  hrmr_handler function;
+  void* context; /* handed to `function` as it is */
+} hrmr_route;
+
+/* What the host offers. Lives until the module's unload returns. Functions are HRMR_OK or an error
+ * of the enum. */
+typedef struct hrmr_host {
+  size_t size;
+  uint32_t abi;        /* the host's HRMR_ABI */
+  const char* version; /* the host's version, "0.1.0" */
+
+  /* [reload], inside load only. */
+  int (*add_route)(hrmr_load* load, const hrmr_route* route);
+  /* The value of `key` in the module's table [modules.NAME] of hrmr.toml; data is NULL when it is
+   * not set. Strings as they are, numbers and booleans as TOML writes them, other values as JSON;
+   * nested keys are dotted: "db.path". Always NUL-terminated. Lives until load returns. */
+  hrmr_bytes (*config)(hrmr_load* load, const char* key);
+  /* Why load failed; shown to who asked for the reload. Copied. Returns HRMR_FAILED, to be returned
+   * on. */
+  int (*set_error)(hrmr_load* load, hrmr_bytes message);
+
+  /* Any thread, from load until unload returns. Appears as "module.NAME" in the log. */
+  void (*log)(hrmr_context* context, int level, hrmr_bytes message);
+
+  /* Inside a handler, on its thread. The body: any number of writes, copied at once. In line and
+   * raw framing these are exactly the bytes sent. In HTTP they are the body; the host writes status
+   * line, Content-Length, Date, Connection. */
+  int (*write)(hrmr_reply* reply, hrmr_bytes bytes);
+  /* Room for `size` bytes of body, to be filled in place and then committed; NULL when the reply
+   * would be too large. Lives until the next call on this reply. */
+  char* (*reserve)(hrmr_reply* reply, size_t size);
+  int (*commit)(hrmr_reply* reply, size_t size); /* at most what was reserved */
+  /* HTTP, before the body; ignored elsewhere. Status 200 to 599; 200 unless set. */
+  int (*status)(hrmr_reply* reply, int status);
+  /* HTTP, before the body; ignored elsewhere. Content-Length, Transfer-Encoding, Connection and
+   * Date are the host's and refused. Without a Content-Type the host sends "text/plain;
+   * charset=utf-8". */
+  int (*header)(hrmr_reply* reply, hrmr_bytes name, hrmr_bytes value);
+  /* The connection is closed once this reply is sent. */
+  int (*close)(hrmr_reply* reply);
+  /* Drops what was written and answers with an error: HTTP `status` (400 to 599) with the message
+   * as its body, or a line `ERR message`. Returns HRMR_OK, so that `return host->fail(...)` sends
+   * just that. */
+  int (*fail)(hrmr_reply* reply, int status, hrmr_bytes message);
+
+  /* Interfaces of later versions, asked for by name; NULL when this host has none of that name. Any
+   * thread. */
+  const void* (*extension)(const char* name);
+} hrmr_host;
+
+/* What a module's load is handed. */
+struct hrmr_load {
+  size_t size;
+  const hrmr_host* host;
+  hrmr_context* context; /* for host->log */
+  void* state;           /* out: handed to unload as it is */
+};
+
+/* What a module exports, under the name hrmr_module_v1. */
+typedef struct hrmr_module {
+  size_t size;
+  uint32_t abi;        /* HRMR_ABI of the header it was compiled with */
+  const char* name;    /* must be the file's name without its suffix: "hello" for hello.so */
+  const char* version; /* the module's own, for people */
+  /* [reload] Registers routes, opens what the module needs. Anything but HRMR_OK refuses the load:
+   * nothing of it is published, unload is not called, the old generation serves on. Under the
+   * policy `swap` the old generation still serves while the new one loads. */
+  int (*load)(hrmr_load* load);
+  /* [reload] Called once after the last request of this generation is answered; may be NULL. Must
+   * join every thread that the module started. */
+  void (*unload)(void* state);
+} hrmr_module;
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* HRMR_ABI_H */
