@@ -6,8 +6,7 @@
 
 namespace hrmr::limits {
 
-// --- connections
-// ------------------------------------------------------------------------------------------------
+// --- connections ---
 // Accepted in one turn of a loop before other sockets get their turn again.
 inline constexpr int kAcceptsPerTurn = 64;
 // Requests of one connection handled in one turn, so that a pipelining client cannot starve the
@@ -17,14 +16,15 @@ inline constexpr int kRequestsPerTurn = 128;
 inline constexpr size_t kConnectionsMax = 65536;
 // How long a listener sleeps after accept() ran out of descriptors.
 inline constexpr uint32_t kAcceptPauseMs = 100;
+// Handshakes done and waiting for accept(); the kernel lowers it to net.core.somaxconn.
+inline constexpr int kListenBacklog = 4096;
 // A lone RELOAD, CLOSE or SHUTDOWN without a newline counts as complete after this much silence.
 inline constexpr uint32_t kBareCommandQuietMs = 100;
 // After a protocol error: how long we read and discard so that the peer sees the answer and not a
 // reset.
 inline constexpr uint32_t kLingerMs = 1000;
 
-// --- buffers
-// ----------------------------------------------------------------------------------------------------
+// --- buffers ---
 // First size of a connection's input or output buffer; one read takes at most what is free in it.
 inline constexpr size_t kBufferBytes = 16 * 1024;
 // A buffer that grew past this is freed, not kept for the next connection.
@@ -34,21 +34,23 @@ inline constexpr size_t kBuffersKept = 256;
 // Output that the peer has not read yet; past it no further request of that connection is handled.
 inline constexpr size_t kOutputHighBytes = 1024 * 1024;
 
-// --- requests
-// ---------------------------------------------------------------------------------------------------
+// --- requests ---
 inline constexpr size_t kLineBytesMax = 64 * 1024;      // one line request, newline included
 inline constexpr size_t kHttpHeadBytesMax = 64 * 1024;  // request line and header section
+inline constexpr size_t kHttpMethodBytesMax = 32;       // the longest registered one has 17
 inline constexpr size_t kHttpTargetBytesMax =
     8 * 1024;                                           // RFC 9112 section 3 asks for 8000 at least
 inline constexpr size_t kHttpHeadersMax = 100;          // header lines
 inline constexpr size_t kHttpChunkLineBytesMax = 1024;  // one chunk-size line with its extensions
+// Chunk framing (sizes, extensions, line ends) may take this plus --body-max, so that one-byte chunks
+// cannot fill the memory with what is no body.
+inline constexpr size_t kHttpChunkingBytesMax = 64 * 1024;
 inline constexpr size_t kHttpTrailerBytesMax = 8 * 1024;   // trailer section, read and dropped
 inline constexpr size_t kBodyBytesMax = 16 * 1024 * 1024;  // decoded body; default of --body-max
 inline constexpr size_t kReplyBytesMax =
     256 * 1024 * 1024;  // one reply, which is held in memory whole
 
-// --- routes, pool
-// -----------------------------------------------------------------------------------------------
+// --- routes, pool ---
 inline constexpr size_t kPrefixBytesMax = 1024;  // one registered prefix
 inline constexpr size_t kBatchRequests =
     32;  // pipelined pool requests of one connection that travel together
@@ -59,8 +61,21 @@ inline constexpr size_t kGilBatches =
 inline constexpr unsigned kLoopsMax = 64;
 inline constexpr unsigned kThreadsMax = 1024;
 
-// --- log
-// --------------------------------------------------------------------------------------------------------
+// Looks at an empty queue before a worker sleeps: about a microsecond, what a sleep would cost.
+inline constexpr int kSpinsBeforeSleep = 64;
+
+// --- loops ---
+inline constexpr int kEventsPerTurn = 256;    // taken by one epoll_wait; the rest come next turn
+inline constexpr uint64_t kTimerTickMs = 10;  // timers fire up to this late, never early
+
+// --- modules ---
+inline constexpr size_t kModuleNameBytesMax = 64;  // a file's name without its suffix
+// A file whose times are younger is compared byte by byte: some file systems count in 2 s steps.
+inline constexpr int64_t kFileSettleMs = 2000;
+// Replaced generations of one module that still wait for a request; each costs its code's memory.
+inline constexpr size_t kDrainingGenerationsMax = 64;
+
+// --- log ---
 inline constexpr size_t kLogRecordsMax =
     4096;  // waiting for the log thread; past it records are counted and dropped
 
