@@ -18,14 +18,15 @@ enum class Opening : uint8_t {
   kForeign,  // a TLS hello, an HTTP/2 preface, binary rubbish: close without a word
 };
 
-// How many empty lines ("\r\n" or "\n") to skip in front.
+// How many bytes of empty lines ("\r\n" or "\n") there are in front, to be skipped.
 size_t leading_empty_lines(std::string_view input);
 
-// `input` begins at the first line. `at_end`: the peer has sent its last byte, which ends a line
-// too.
+// `input` begins at the first line, behind empty ones. Looks at all of that line each time.
+// `at_end`: the peer has sent its last byte, which ends a line too.
 Opening classify_opening(std::string_view input, bool at_end, size_t line_bytes_max);
 
-// The first line without its line end, or all of `input` when it has none.
+// The first line without '\n' and one '\r' before it; all of `input`, still without a last '\r',
+// when it has no '\n'.
 std::string_view first_line(std::string_view input);
 
 }  // namespace hrmr::wire

@@ -27,7 +27,7 @@ struct FrameLimits {
 };
 
 enum class FrameKind : uint8_t {
-  kNeedMore,  // not all there yet
+  kNeedMore,  // not all there yet; the caller drops `consumed` bytes (empty lines in front)
   kRequest,   // `request` is set; the next one begins `consumed` bytes on
   kInterim,   // send `reply` (100 Continue), then ask again; nothing is consumed
   kRefused,  // send `reply` as it is and close; no byte of this connection is read as a request any
@@ -68,7 +68,10 @@ class FramerSlot {
   }
 
  private:
-  static constexpr size_t kBytes = 128;
+  template <class Kind, class... Arguments>
+  Framer* place(Arguments&&... arguments);
+
+  static constexpr size_t kBytes = 176;
   alignas(std::max_align_t) unsigned char storage_[kBytes];
   Framer* framer_ = nullptr;
 };

@@ -16,6 +16,7 @@
 #include <string_view>
 
 #include "base/byte_buffer.h"
+#include "wire/http_texts.h"
 #include "wire/request.h"
 
 namespace hrmr::wire {
@@ -38,18 +39,22 @@ struct ReplyFacts {
 
 class ReplyWriter {
  public:
-  ReplyWriter(ByteBuffer& out, const ReplyFacts& facts);
+  ReplyWriter(ByteBuffer& out, const ReplyFacts& facts)
+      : out_(out), facts_(facts), start_(out.size()), closes_(!facts.keep_alive) {}
 
+  // What the status or HEAD forbids to send (RFC 9110 sections 9.3.2 and 15) is taken and dropped.
   WriteResult write(std::string_view bytes);
-  char* reserve(size_t bytes);  // nullptr: too large
+  char* reserve(size_t bytes);  // nullptr: too large, or too late
   WriteResult commit(size_t bytes);
   WriteResult set_status(int status);  // 200 to 599
+  // A name's first letters are made capitals: "content-type" is sent as "Content-Type".
   WriteResult add_header(std::string_view name, std::string_view value);
   void close_after();  // also after the first byte of the body, as far as the head still allows
 
-  // Drops what was written. HTTP: `status` (400 to 599) with `message` and a newline as its body.
-  // Line: "ERR message\n" (for 503, "503 message\n"), line feeds in it made spaces. Raw: as line.
-  // The writer takes no more writes then. `retry_after_s` > 0 adds Retry-After (HTTP).
+  // Drops what was written. HTTP: `status` (400 to 599, else 500) with `message` and a newline as
+  // its body. Line: "ERR message\n" (for 503, "503 message\n"), line feeds in it made spaces. Raw:
+  // as line. An empty message becomes the status's phrase. The writer takes no more writes then.
+  // `retry_after_s` > 0 adds Retry-After (HTTP).
   void fail(int status, std::string_view message, int retry_after_s = 0);
 
   // Completes the reply. Once, last.
@@ -59,18 +64,30 @@ class ReplyWriter {
   bool has_failed() const { return failed_; }
 
  private:
+  bool is_http() const { return facts_.framing == Framing::kHttp; }
+  bool sends_body() const;
+  bool sends_length() const;
+  size_t body_bytes() const { return dropped_bytes_ + out_.size() - body_start_; }
+  bool fits(size_t bytes) const;
+  void begin_head();
+  void begin_body(size_t expected_bytes);
+  void set_length();
+
   ByteBuffer& out_;
   ReplyFacts facts_;
-  size_t start_;  // of this reply in `out_`
-  size_t body_start_ = 0;
-  // (the implementer completes this)
-  bool closes_ = false;
+  size_t start_;           // of this reply in `out_`
+  size_t headers_at_ = 0;  // behind the status line; 0 until there is one
+  size_t length_at_ = 0;   // where the digits of Content-Length are
+  size_t body_start_ = 0;  // 0 until the body has begun
+  size_t reserved_bytes_ = 0;
+  size_t dropped_bytes_ = 0;  // of a body that is not sent
+  uint16_t status_ = 200;
+  uint8_t length_digits_ = 0;
+  bool has_content_type_ = false;
+  bool has_body_ = false;  // begun: the head is closed
+  bool closes_;
   bool failed_ = false;
+  bool finished_ = false;
 };
-
-// "Sun, 06 Nov 1994 08:49:37 GMT" for a UNIX time in seconds; writes exactly 29 bytes.
-void format_http_date(int64_t unix_s, char* out);
-// "Not Found" for 404; "Unknown" for what has no registered phrase.
-std::string_view reason_phrase(int status);
 
 }  // namespace hrmr::wire

@@ -1,0 +1,251 @@
+#include "wire/reply_writer.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cstring>
+
+#include "base/text.h"
+#include "wire/char_class.h"
+
+namespace hrmr::wire {
+namespace {
+
+constexpr size_t kDigitsMax = 20;  // of a size_t
+
+uint8_t digits_of(size_t number) {
+  uint8_t digits = 1;
+  for (; number >= 10; number /= 10) ++digits;
+  return digits;
+}
+
+// RFC 9110 section 5.6.2 names, and values without control bytes: no header can end its line.
+bool is_clean_header(std::string_view name, std::string_view value) {
+  const char* end = value.data() + value.size();
+  return is_token(name) && find_control(value.data(), end) == end;
+}
+
+bool belongs_to_host(std::string_view name) {
+  for (const std::string_view owned :
+       {"content-length", "transfer-encoding", "connection", "date"}) {
+    if (equals_ignoring_case(name, owned)) return true;
+  }
+  return false;
+}
+
+void append_title_case(ByteBuffer& out, std::string_view name) {
+  char* at = out.reserve(name.size());
+  bool is_first = true;
+  for (const char c : name) {
+    *at++ = is_first && c >= 'a' && c <= 'z' ? static_cast<char>(c - 32) : c;
+    is_first = c == '-';
+  }
+  out.commit(name.size());
+}
+
+struct StatusLine {
+  explicit StatusLine(int status) {
+    put("HTTP/1.1 ");
+    size = static_cast<size_t>(std::to_chars(text + size, text + sizeof text, status).ptr - text);
+    put(" ");
+    put(reason_phrase(status));
+    put("\r\n");
+  }
+  void put(std::string_view part) {
+    std::memcpy(text + size, part.data(), part.size());
+    size += part.size();
+  }
+
+  char text[64];  // the longest phrase has 31
+  size_t size = 0;
+};
+
+// Replaces `old_bytes` bytes at `at` by room for `new_bytes`.
+void resize_gap(ByteBuffer& out, size_t at, size_t old_bytes, size_t new_bytes) {
+  const size_t tail = out.size() - at - old_bytes;
+  if (new_bytes > old_bytes) {
+    out.reserve(new_bytes - old_bytes);
+    out.commit(new_bytes - old_bytes);
+  }
+  std::memmove(out.data() + at + new_bytes, out.data() + at + old_bytes, tail);
+  if (new_bytes < old_bytes) out.truncate(at + new_bytes + tail);
+}
+
+}  // namespace
+
+bool ReplyWriter::sends_body() const {
+  return !facts_.head_only && status_ != 204 && status_ != 205 && status_ != 304;
+}
+
+// RFC 9110 section 8.6: never in a 204; in a 304 it would be the length of what is not sent.
+bool ReplyWriter::sends_length() const { return status_ != 204 && status_ != 304; }
+
+bool ReplyWriter::fits(size_t bytes) const {
+  const size_t used = has_body_ ? body_bytes() : 0;
+  return used <= facts_.bytes_max && bytes <= facts_.bytes_max - used;
+}
+
+void ReplyWriter::begin_head() {
+  if (headers_at_ != 0) return;
+  if (status_ == 200) {
+    out_.append("HTTP/1.1 200 OK\r\n");
+  } else {
+    const StatusLine line(status_);
+    out_.append({line.text, line.size});
+  }
+  headers_at_ = out_.size();
+}
+
+// `expected_bytes`: the guess for the body's length.
+void ReplyWriter::begin_body(size_t expected_bytes) {
+  if (has_body_) return;
+  has_body_ = true;
+  if (!is_http()) {
+    body_start_ = out_.size();
+    return;
+  }
+  begin_head();
+  if (!has_content_type_ && sends_length()) {
+    out_.append("Content-Type: text/plain; charset=utf-8\r\n");
+  }
+  if (!facts_.date.empty()) {
+    out_.append("Date: ");
+    out_.append(facts_.date);
+    out_.append("\r\n");
+  }
+  if (closes_) {
+    out_.append("Connection: close\r\n");
+  } else if (facts_.http_minor == 0) {
+    out_.append("Connection: keep-alive\r\n");
+  }
+  if (sends_length()) {
+    out_.append("Content-Length: ");
+    length_at_ = out_.size();
+    length_digits_ = digits_of(expected_bytes);
+    out_.reserve(length_digits_);
+    out_.commit(length_digits_);
+    out_.append("\r\n\r\n");
+  } else {
+    out_.append("\r\n");
+  }
+  body_start_ = out_.size();
+}
+
+void ReplyWriter::set_length() {
+  // A 205 says 0 whatever was written (RFC 9110 section 15.3.6).
+  const size_t length = status_ == 205 ? 0 : body_bytes();
+  const uint8_t digits = digits_of(length);
+  if (digits != length_digits_) resize_gap(out_, length_at_, length_digits_, digits);
+  length_digits_ = digits;
+  std::to_chars(out_.data() + length_at_, out_.data() + length_at_ + digits, length);
+}
+
+WriteResult ReplyWriter::write(std::string_view bytes) {
+  if (failed_ || finished_) return WriteResult::kTooLate;
+  if (bytes.empty()) return WriteResult::kOk;
+  if (!fits(bytes.size())) return WriteResult::kTooLarge;
+  reserved_bytes_ = 0;
+  begin_body(bytes.size());
+  if (!is_http() || sends_body()) {
+    out_.append(bytes);
+  } else {
+    dropped_bytes_ += bytes.size();
+  }
+  return WriteResult::kOk;
+}
+
+char* ReplyWriter::reserve(size_t bytes) {
+  if (failed_ || finished_ || !fits(bytes)) return nullptr;
+  begin_body(bytes);
+  reserved_bytes_ = bytes;
+  return out_.reserve(bytes);
+}
+
+WriteResult ReplyWriter::commit(size_t bytes) {
+  if (failed_ || finished_) return WriteResult::kTooLate;
+  if (bytes > reserved_bytes_) return WriteResult::kBadArgument;
+  reserved_bytes_ = 0;
+  if (!is_http() || sends_body()) {
+    out_.commit(bytes);
+  } else {
+    dropped_bytes_ += bytes;
+  }
+  return WriteResult::kOk;
+}
+
+WriteResult ReplyWriter::set_status(int status) {
+  if (failed_ || finished_) return WriteResult::kTooLate;
+  if (!is_http()) return WriteResult::kOk;
+  if (has_body_) return WriteResult::kTooLate;
+  if (status < 200 || status > 599) return WriteResult::kBadArgument;
+  status_ = static_cast<uint16_t>(status);
+  if (headers_at_ == 0) return WriteResult::kOk;
+  // Headers came first: the new status line goes in front of them.
+  const size_t old_bytes = headers_at_ - start_;
+  const StatusLine line(status);
+  resize_gap(out_, start_, old_bytes, line.size);
+  std::memcpy(out_.data() + start_, line.text, line.size);
+  headers_at_ = start_ + line.size;
+  return WriteResult::kOk;
+}
+
+WriteResult ReplyWriter::add_header(std::string_view name, std::string_view value) {
+  if (failed_ || finished_) return WriteResult::kTooLate;
+  if (!is_http()) return WriteResult::kOk;
+  if (has_body_) return WriteResult::kTooLate;
+  if (!is_clean_header(name, value) || belongs_to_host(name)) return WriteResult::kBadArgument;
+  const size_t used = out_.size() - start_;
+  if (used > facts_.bytes_max || name.size() + value.size() > facts_.bytes_max - used) {
+    return WriteResult::kTooLarge;
+  }
+  begin_head();
+  append_title_case(out_, name);
+  out_.append(": ");
+  out_.append(value);
+  out_.append("\r\n");
+  if (equals_ignoring_case(name, "content-type")) has_content_type_ = true;
+  return WriteResult::kOk;
+}
+
+void ReplyWriter::close_after() { closes_ = true; }
+
+void ReplyWriter::fail(int status, std::string_view message, int retry_after_s) {
+  if (finished_) return;
+  out_.truncate(start_);
+  headers_at_ = length_at_ = body_start_ = reserved_bytes_ = dropped_bytes_ = 0;
+  has_content_type_ = has_body_ = failed_ = false;
+  status_ = static_cast<uint16_t>(status >= 400 && status <= 599 ? status : 500);
+  if (message.empty()) message = reason_phrase(status_);
+  if (is_http()) {
+    if (retry_after_s > 0) {
+      char digits[kDigitsMax];
+      const auto end = std::to_chars(digits, digits + sizeof digits, retry_after_s).ptr;
+      add_header("Retry-After", {digits, static_cast<size_t>(end - digits)});
+    }
+    begin_body(message.size() + 1);
+    if (sends_body()) {
+      out_.append(message);
+      out_.append("\n");
+    } else {
+      dropped_bytes_ = message.size() + 1;
+    }
+  } else {
+    begin_body(0);
+    out_.append(status_ == 503 ? "503 " : "ERR ");
+    const size_t message_at = out_.size();
+    out_.append(message);
+    std::replace_if(
+        out_.data() + message_at, out_.data() + out_.size(),
+        [](char c) { return c == '\r' || c == '\n'; }, ' ');
+    out_.append("\n");
+  }
+  failed_ = true;
+}
+
+void ReplyWriter::finish() {
+  if (finished_) return;
+  begin_body(0);
+  if (is_http() && sends_length()) set_length();
+  finished_ = true;
+}
+
+}  // namespace hrmr::wire
