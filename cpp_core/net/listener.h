@@ -1,7 +1,14 @@
-// Listener: one listening TCP socket on one loop; hands out accepted descriptors. Survives
-// descriptor exhaustion: it gives a reserve descriptor up to refuse the waiting peer, then pauses
-// for limits::kAcceptPauseMs. Threads: open on any thread before the loop runs; attach, close on
-// the loop's own.
+// Listener: one listening TCP socket on one loop; hands out accepted descriptors.
+//
+// It accepts limits::kAcceptsPerTurn at most in a turn and asks the loop for another turn when it
+// stopped there.
+//
+// Survives descriptor exhaustion: it gives a reserve descriptor up to refuse the peer that waits
+// first, then pauses for limits::kAcceptPauseMs; the others wait in the kernel's backlog. The log
+// gets one warning when that begins, and one line when all who waited have been accepted.
+//
+// Lifetime: the loop outlives it. Threads: made on any thread before the loop runs; attach, close
+// and destruction on the loop's own, or while it does not run.
 #pragma once
 
 #include <cstdint>
@@ -11,32 +18,15 @@
 #include "base/log.h"
 #include "base/status.h"
 #include "net/event_loop.h"
+#include "net/socket.h"
 #include "net/timer_wheel.h"
 
 namespace hrmr::net {
 
-struct Peer {
-  char name[64];  // "127.0.0.1:40312" or "[::1]:40312"
-  uint8_t name_size;
-  bool is_loopback;  // 127.0.0.0/8, ::1, ::ffff:127.0.0.0/104
-};
-
-struct Address {
-  std::string host;         // IPv4, IPv6 or a name that resolves
-  uint16_t port = 0;        // 0: any free one
-  bool share_port = false;  // SO_REUSEPORT, for several loops
-};
-
-// A bound, listening, non-blocking socket. The error says what to do: "port 8080 on 127.0.0.1 is
-// already in use: choose another with --port, or 0 for any free one". With share_port, a port that
-// a process other than ours holds is an error too (probed without SO_REUSEPORT first).
-Result<Fd> open_listening_socket(const Address& address, bool probe_first);
-uint16_t bound_port(int fd);
-
 class AcceptHandler {
  public:
-  virtual void on_accepted(Fd fd,
-                           const Peer& peer) = 0;  // non-blocking, close-on-exec, TCP_NODELAY set
+  // Non-blocking, close-on-exec, TCP_NODELAY set. May close the listener, not destroy it.
+  virtual void on_accepted(Fd fd, const Peer& peer) = 0;
 
  protected:
   ~AcceptHandler() = default;
@@ -45,11 +35,29 @@ class AcceptHandler {
 class Listener final : public Source, public Timer {
  public:
   Listener(EventLoop& loop, Log& log, AcceptHandler& handler);
+  ~Listener();
+
   Status attach(Fd listening);
-  void close();
+  void close();  // no matter whether it is attached
+
   void on_event(uint32_t events) override;
   void on_timer() override;
-  // (the implementer completes this)
+
+ private:
+  void accept_some();
+  bool accept_one();  // false: not now
+  void pause(int code);
+  void recover();
+  void refuse_one();
+  void open_reserve();
+
+  EventLoop& loop_;
+  Log& log_;
+  AcceptHandler& handler_;
+  Fd listening_;
+  Fd reserve_;                 // given up to have one descriptor when there is none left
+  bool is_exhausted_ = false;  // since a pause, until nobody waits any more
+  bool has_accepted_ = false;  // since the last pause
 };
 
 }  // namespace hrmr::net

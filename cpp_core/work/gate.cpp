@@ -1,0 +1,92 @@
+#include "work/gate.h"
+
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+namespace hrmr::work {
+namespace {
+
+constexpr uint64_t kSleeper = 1;
+constexpr uint64_t kSleepersMask = 0xffff;
+constexpr uint64_t kSubmitter = uint64_t{1} << 16;
+constexpr uint64_t kSubmittersMask = uint64_t{0xffffffff} << 16;
+constexpr uint64_t kClosed = uint64_t{1} << 63;
+
+// The kernel compares and sleeps in one step: a token left in between makes it return at once.
+void futex_wait(std::atomic<uint32_t>& word, uint32_t expected) {
+  syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, expected, nullptr, nullptr, 0);
+}
+
+void futex_wake(std::atomic<uint32_t>& word, int threads) {
+  syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, threads, nullptr, nullptr, 0);
+}
+
+static_assert(sizeof(std::atomic<uint32_t>) == sizeof(uint32_t), "the futex is the bare word");
+
+}  // namespace
+
+bool Gate::enter() {
+  // A closed gate stays closed: no need to disturb the word.
+  if ((state_.load(std::memory_order_relaxed) & kClosed) != 0) return false;
+  if ((state_.fetch_add(kSubmitter, std::memory_order_acq_rel) & kClosed) == 0) return true;
+  leave();
+  return false;
+}
+
+void Gate::leave() {
+  const uint64_t before = state_.fetch_sub(kSubmitter, std::memory_order_acq_rel);
+  if ((before & kSleepersMask) == 0) return;
+  // A worker that found the gate closed but us inside went to sleep: the last one out wakes them.
+  const bool is_last = (before & kSubmittersMask) == kSubmitter;
+  wake((before & kClosed) != 0 && is_last ? kSleepersMask : 1);
+}
+
+bool Gate::announce() {
+  const uint64_t before = state_.fetch_add(kSleeper, std::memory_order_acq_rel);
+  return (before & kClosed) != 0 && (before & kSubmittersMask) == 0;
+}
+
+void Gate::withdraw() {
+  uint64_t seen = state_.load(std::memory_order_relaxed);
+  while ((seen & kSleepersMask) != 0) {
+    if (state_.compare_exchange_weak(seen, seen - kSleeper, std::memory_order_acq_rel)) return;
+  }
+  take_token();  // somebody is waking us, or has: the token is there or comes within moments
+}
+
+void Gate::sleep() { take_token(); }
+
+void Gate::wake_one() { wake(1); }
+
+void Gate::close() {
+  state_.fetch_or(kClosed, std::memory_order_acq_rel);
+  wake(kSleepersMask);
+}
+
+void Gate::wake(uint64_t sleepers_max) {
+  uint64_t seen = state_.load(std::memory_order_relaxed);
+  uint64_t taken = 0;
+  do {
+    taken = std::min(seen & kSleepersMask, sleepers_max);
+    if (taken == 0) return;
+  } while (!state_.compare_exchange_weak(seen, seen - taken, std::memory_order_acq_rel));
+  tokens_.fetch_add(static_cast<uint32_t>(taken), std::memory_order_release);
+  futex_wake(tokens_, static_cast<int>(taken));
+}
+
+void Gate::take_token() {
+  uint32_t tokens = tokens_.load(std::memory_order_relaxed);
+  for (;;) {
+    if (tokens == 0) {
+      futex_wait(tokens_, 0);
+      tokens = tokens_.load(std::memory_order_relaxed);
+    } else if (tokens_.compare_exchange_weak(tokens, tokens - 1, std::memory_order_acquire)) {
+      return;
+    }
+  }
+}
+
+}  // namespace hrmr::work
