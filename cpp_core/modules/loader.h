@@ -24,7 +24,7 @@ struct LoadRequest {
   std::string path;  // the user's file; never mapped, never kept open. Empty for in-process modules
   std::string
       private_path;  // where this generation may keep its copy; no earlier generation used it
-  uint64_t generation = 0;
+  uint64_t generation = 0;  // that this becomes, if it succeeds: a failed attempt uses none up
   const ModuleConfig* config = nullptr;
 };
 

@@ -48,6 +48,9 @@ struct Route {
 // space or '/', or looks like `TOKEN /`; else line.
 RouteFraming framing_of_prefix(std::string_view prefix);
 
+// Whether a module may register that prefix: its length, and that it is not a word of HRMR itself.
+Status check_prefix(std::string_view prefix, RouteFraming framing);
+
 // What holds a generation's code: a dlopen handle, or Python objects.
 class Image {
  public:

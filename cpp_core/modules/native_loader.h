@@ -9,13 +9,15 @@
 #include <hrmr/abi.h>
 
 #include "modules/loader.h"
+#include "modules/native_image.h"
 
 namespace hrmr::modules {
 
 // The host-table functions of loading: add_route, config, set_error, log. The server adds those of
-// replies.
+// replies, and size, abi and version.
 void fill_load_functions(hrmr_host& host);
 
+// Lifetime: outlives the images it made.
 class NativeLoader final : public Loader {
  public:
   NativeLoader(const hrmr_host& host, Log& log) : host_(host), log_(log) {}
@@ -24,8 +26,12 @@ class NativeLoader final : public Loader {
   bool is_same_content(const std::string& path, const Image& image) const override;
 
  private:
+  Status stage(const LoadRequest& request);
+  Status start(const LoadRequest& request, LoadedModule& loaded);
+
   const hrmr_host& host_;
   Log& log_;
+  KeptImages kept_;
 };
 
 }  // namespace hrmr::modules

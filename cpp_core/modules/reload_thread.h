@@ -18,8 +18,9 @@ namespace hrmr::modules {
 
 class ReloadThread {
  public:
-  using Done = std::function<void(const ReloadReport&)>;  // on the reload thread; not called once
-                                                          // stop() has begun: see stop
+  // Runs on the reload thread. One that was handed in before stop() is called; one that came later
+  // is dropped uncalled.
+  using Done = std::function<void(const ReloadReport&)>;
 
   ReloadThread(ModuleRegistry& registry, Log& log);
   ~ReloadThread();
@@ -28,6 +29,7 @@ class ReloadThread {
   void reload(std::vector<std::string> only, Done done);
   // Runs `work` on the reload thread, in order with the reloads. For set_inline_module and the
   // like.
+  // Dropped once stop() has begun.
   void run(std::function<void()> work);
   void drained(Module* module);  // from a loop; see Module::unpin
   // Completes what is queued (each Done is called), then ends the thread.

@@ -7,6 +7,7 @@
 // thread, read by any.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -29,7 +30,7 @@ class RouteTable {
     const Route* route;
     bool is_reloading;
   };
-  // Entries with distinct prefixes (checked); any number.
+  // Entries whose prefixes are distinct within each framing (checked); any number.
   static std::shared_ptr<const RouteTable> build(std::vector<Entry> entries);
 
   // The longest prefix of `bytes` among the routes of that framing.
@@ -39,8 +40,36 @@ class RouteTable {
   size_t size() const;
 
  private:
+  // A path-compressed trie. The nodes are in breadth-first order, so that siblings are neighbours:
+  // the first bytes of their labels form one run in `first_bytes_`, which one memchr searches.
+  struct Node {
+    uint32_t label = 0;            // what follows the label's first byte: where it is in `labels_`,
+    uint32_t label_bytes = 0;      // and how long it is
+    uint32_t first_child = 0;      // index of the first child; the others follow it
+    uint16_t children = 0;         // 0 to 256
+    bool is_reloading = false;     // of `route`
+    const Route* route = nullptr;  // whose prefix ends here; null: none does
+  };
+  class Trie {
+   public:
+    void build(const std::vector<Entry>& sorted);
+    RouteMatch match(std::string_view bytes) const;
+    size_t routes() const { return routes_; }
+
+   private:
+    struct Range;  // entries that share a prefix and are not in the trie yet
+    void add_children(const std::vector<Entry>& sorted, const Range& range,
+                      std::vector<Range>& ranges);
+
+    std::vector<Node> nodes_;  // [0] is the root, whose label is empty
+    std::string first_bytes_;  // of the label of the node with the same index
+    std::string labels_;
+    size_t routes_ = 0;
+  };
+
   RouteTable() = default;
-  // (the implementer completes this: one compressed trie in flat arrays per framing)
+
+  std::array<Trie, HRMR_FRAMING_RAW + 1> tries_;  // by framing
 };
 
 }  // namespace hrmr::modules

@@ -1,0 +1,178 @@
+#include "modules/reload_thread.h"
+
+#include <pthread.h>
+
+#include <algorithm>
+#include <condition_variable>
+#include <csignal>
+#include <deque>
+#include <exception>
+#include <mutex>
+#include <system_error>
+#include <thread>
+#include <utility>
+
+namespace hrmr::modules {
+
+namespace {
+
+// Either work to run, or a reload and who waits for it.
+struct Job {
+  std::function<void()> work;  // empty: a reload
+  std::vector<std::string> only;
+  std::vector<ReloadThread::Done> waiting;
+};
+
+ReloadReport failed_report(const std::string& why) {
+  ReloadReport report;
+  Outcome outcome;
+  outcome.name = "reload";
+  outcome.change = Change::kFailed;
+  outcome.message = why;
+  report.outcomes.push_back(std::move(outcome));
+  return report;
+}
+
+}  // namespace
+
+struct ReloadThread::State {
+  State(ModuleRegistry& the_registry, Log& the_log) : registry(the_registry), log(the_log) {}
+
+  void run();
+  void run_job(Job& job);
+  void unload(const std::vector<Module*>& modules);
+  template <class Call>
+  void guard(const Call& call);
+
+  ModuleRegistry& registry;
+  Log& log;
+  std::thread thread;
+
+  std::mutex mutex;  // what follows
+  std::condition_variable arrived;
+  std::deque<Job> jobs;
+  std::vector<Module*> drained;
+  bool is_stopping = false;
+};
+
+// No exception leaves the thread: whoever gave us the call must not end the server.
+template <class Call>
+void ReloadThread::State::guard(const Call& call) {
+  try {
+    call();
+  } catch (const std::exception& error) {
+    log.error("reload", std::string("unexpected exception: ") + error.what());
+  } catch (...) {
+    log.error("reload", "unexpected exception");
+  }
+}
+
+void ReloadThread::State::run() {
+  pthread_setname_np(pthread_self(), "hrmr-reload");
+  std::unique_lock lock(mutex);
+  for (;;) {
+    arrived.wait(lock, [this] { return is_stopping || !jobs.empty() || !drained.empty(); });
+    if (!drained.empty()) {
+      // Before the next reload: memory of old generations is given back first.
+      const std::vector<Module*> modules = std::exchange(drained, {});
+      lock.unlock();
+      unload(modules);
+      lock.lock();
+    } else if (!jobs.empty()) {
+      Job job = std::move(jobs.front());
+      jobs.pop_front();
+      lock.unlock();
+      run_job(job);
+      job = Job();  // what its functions hold is let go of here, without the lock
+      lock.lock();
+    } else {
+      return;
+    }
+  }
+}
+
+void ReloadThread::State::run_job(Job& job) {
+  if (job.work) return guard(job.work);
+  ReloadReport report;
+  try {
+    report = registry.reload(job.only);
+  } catch (const std::exception& error) {
+    log.error("reload", std::string("reload failed: ") + error.what());
+    report = failed_report(error.what());
+  }
+  for (const Done& done : job.waiting) {
+    if (done) guard([&] { done(report); });
+  }
+}
+
+void ReloadThread::State::unload(const std::vector<Module*>& modules) {
+  for (Module* module : modules) {
+    guard([&] { registry.unload_drained(module); });
+  }
+}
+
+ReloadThread::ReloadThread(ModuleRegistry& registry, Log& log)
+    : state_(std::make_unique<State>(registry, log)) {}
+
+ReloadThread::~ReloadThread() { stop(); }
+
+Status ReloadThread::start() {
+  // Signals are the main thread's; a new thread begins with the mask of the one that makes it.
+  sigset_t all;
+  sigset_t before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  Status status = Status::ok();
+  try {
+    state_->thread = std::thread([state = state_.get()] { state->run(); });
+  } catch (const std::system_error& error) {
+    status = errno_status("start", "the reload thread", error.code().value());
+  }
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  return status;
+}
+
+void ReloadThread::reload(std::vector<std::string> only, Done done) {
+  std::sort(only.begin(), only.end());
+  only.erase(std::unique(only.begin(), only.end()), only.end());
+  const std::lock_guard lock(state_->mutex);
+  if (state_->is_stopping) return;
+  // Joins a reload that has not begun, but never one that is in the queue before some work: the
+  // caller may have asked for that work first.
+  for (auto job = state_->jobs.rbegin(); job != state_->jobs.rend() && !job->work; ++job) {
+    if (job->only != only) continue;
+    job->waiting.push_back(std::move(done));
+    return;
+  }
+  Job job;
+  job.only = std::move(only);
+  job.waiting.push_back(std::move(done));
+  state_->jobs.push_back(std::move(job));
+  state_->arrived.notify_one();
+}
+
+void ReloadThread::run(std::function<void()> work) {
+  const std::lock_guard lock(state_->mutex);
+  if (state_->is_stopping) return;
+  Job job;
+  job.work = std::move(work);
+  state_->jobs.push_back(std::move(job));
+  state_->arrived.notify_one();
+}
+
+void ReloadThread::drained(Module* module) {
+  const std::lock_guard lock(state_->mutex);
+  state_->drained.push_back(module);
+  state_->arrived.notify_one();
+}
+
+void ReloadThread::stop() {
+  {
+    const std::lock_guard lock(state_->mutex);
+    state_->is_stopping = true;
+    state_->arrived.notify_one();
+  }
+  if (state_->thread.joinable()) state_->thread.join();
+}
+
+}  // namespace hrmr::modules

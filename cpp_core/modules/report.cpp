@@ -1,0 +1,87 @@
+// The texts of a ReloadReport (registry.h).
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <utility>
+
+#include "modules/registry.h"
+
+namespace hrmr::modules {
+
+namespace {
+
+std::string in_ms(double ms) {
+  std::array<char, 40> text{};
+  std::snprintf(text.data(), text.size(), " in %.1f ms", ms);
+  return text.data();
+}
+
+// A compiler's or Python's message can have several lines; an outcome has one.
+std::string one_line(std::string text) {
+  while (!text.empty() && (text.back() == '\n' || text.back() == '\r')) text.pop_back();
+  for (char& c : text) {
+    if (c == '\n' || c == '\r') c = ' ';
+  }
+  return text;
+}
+
+// In the order of the sum: what somebody must look at comes first.
+constexpr std::array<std::pair<Change, const char*>, 5> kWords = {{
+    {Change::kFailed, "failed"},
+    {Change::kLoaded, "loaded"},
+    {Change::kReloaded, "reloaded"},
+    {Change::kRemoved, "removed"},
+    {Change::kUnchanged, "unchanged"},
+}};
+
+std::string word_of(Change change) {
+  for (const auto& [each, word] : kWords) {
+    if (each == change) return word;
+  }
+  return "";
+}
+
+}  // namespace
+
+bool ReloadReport::has_failures() const {
+  return std::any_of(outcomes.begin(), outcomes.end(),
+                     [](const Outcome& outcome) { return outcome.change == Change::kFailed; });
+}
+
+std::string to_text(const Outcome& outcome) {
+  const std::string begin = word_of(outcome.change) + " " + one_line(outcome.name);
+  const std::string now = std::to_string(outcome.generation);
+  const std::string before = std::to_string(outcome.old_generation);
+  switch (outcome.change) {
+    case Change::kLoaded:
+      return begin + " generation " + now + in_ms(outcome.ms);
+    case Change::kReloaded:
+      return begin + " generation " + before + " -> " + now + in_ms(outcome.ms);
+    case Change::kUnchanged:
+      return begin + " generation " + now;
+    case Change::kRemoved:
+      return begin + " generation " + before;
+    case Change::kFailed:
+      break;
+  }
+  const std::string serving = outcome.generation == 0 ? "" : " (generation " + now + " serves on)";
+  return begin + ": " + one_line(outcome.message) + serving;
+}
+
+std::string to_text(const ReloadReport& report) {
+  std::string text;
+  for (const Outcome& outcome : report.outcomes) text += to_text(outcome) + "\n";
+  std::string sum;
+  for (const auto& [change, word] : kWords) {
+    const auto count =
+        std::count_if(report.outcomes.begin(), report.outcomes.end(),
+                      [&](const Outcome& outcome) { return outcome.change == change; });
+    if (count == 0) continue;
+    sum += (sum.empty() ? "" : ", ") + std::to_string(count) + " " + word;
+  }
+  if (sum.empty()) sum = "no modules";
+  return text + (report.has_failures() ? "ERR " : "OK ") + sum + in_ms(report.ms) + "\n";
+}
+
+}  // namespace hrmr::modules

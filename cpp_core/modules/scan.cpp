@@ -1,0 +1,150 @@
+#include "modules/scan.h"
+
+#include <dirent.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <ctime>
+#include <filesystem>
+#include <memory>
+#include <utility>
+
+#include "base/limits.h"
+
+namespace hrmr::modules {
+
+namespace {
+
+int64_t nanoseconds(const timespec& time) {
+  return static_cast<int64_t>(time.tv_sec) * 1000000000 + time.tv_nsec;
+}
+
+FileStamp stamp_of(const struct stat& status) {
+  return {status.st_dev, status.st_ino, status.st_size, nanoseconds(status.st_mtim),
+          nanoseconds(status.st_ctim)};
+}
+
+bool is_settled(const FileStamp& stamp) {
+  timespec now{};
+  clock_gettime(CLOCK_REALTIME, &now);
+  const int64_t settled_ns = nanoseconds(now) - limits::kFileSettleMs * int64_t{1000000};
+  return stamp.modified_ns < settled_ns && stamp.changed_ns < settled_ns;
+}
+
+bool is_absent(int code) { return code == ENOENT || code == ENOTDIR; }
+
+std::string file_name(const std::string& path) { return std::filesystem::path(path).filename(); }
+
+std::string join(const std::string& folder, const std::string& name) {
+  return folder.empty() || folder.back() != '/' ? folder + "/" + name : folder + name;
+}
+
+}  // namespace
+
+bool is_module_name(std::string_view name) {
+  if (name.empty() || name.size() > limits::kModuleNameBytesMax) return false;
+  return std::all_of(name.begin(), name.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+           c == '_';
+  });
+}
+
+PlaceScanner::PlaceScanner(std::vector<std::string> places, std::vector<Loader*> loaders, Log& log)
+    : places_(std::move(places)), loaders_(std::move(loaders)), log_(log) {}
+
+ScanResult PlaceScanner::scan() {
+  ScanResult result;
+  for (size_t place = 0; place < places_.size(); ++place) {
+    struct stat status {};
+    if (::stat(places_[place].c_str(), &status) != 0) {
+      const int code = errno;
+      std::string why = "cannot read " + places_[place] + ": " + std::strerror(code);
+      if (!is_absent(code)) result.place_faults[place] = why;
+      warn_once(place, std::move(why));
+      continue;
+    }
+    if (S_ISDIR(status.st_mode)) {
+      scan_folder(place, result);
+    } else {
+      FoundModules found;
+      add_file(place, places_[place], found);
+      for (auto& [name, module] : found) result.modules[name] = std::move(module);
+    }
+  }
+  return result;
+}
+
+void PlaceScanner::scan_folder(size_t place, ScanResult& result) {
+  const std::string& folder = places_[place];
+  const std::unique_ptr<DIR, int (*)(DIR*)> opened(::opendir(folder.c_str()), ::closedir);
+  if (opened == nullptr) {
+    result.place_faults[place] = "cannot read " + folder + ": " + std::strerror(errno);
+    warn_once(place, result.place_faults[place]);
+    return;
+  }
+  FoundModules found;
+  while (const dirent* entry = ::readdir(opened.get())) {
+    const std::string name = entry->d_name;
+    if (name.front() == '.' || name.front() == '_') continue;
+    const std::string path = join(folder, name);
+    if (loader_of(path) != nullptr) add_file(place, path, found);
+  }
+  for (auto& [name, module] : found) result.modules[name] = std::move(module);
+}
+
+void PlaceScanner::add_file(size_t place, const std::string& path, FoundModules& found) const {
+  FoundModule module;
+  module.path = path;
+  module.place = place;
+  module.loader = loader_of(path);
+  const size_t suffix_bytes = module.loader == nullptr ? 0 : module.loader->suffix().size();
+  module.name = file_name(path);
+  module.name.resize(module.name.size() - suffix_bytes);
+  struct stat status {};
+  if (::stat(path.c_str(), &status) != 0) {
+    const int code = errno;
+    struct stat link {};
+    if (::lstat(path.c_str(), &link) != 0) return;  // it has gone since it was listed
+    module.fault = "cannot read " + path + ": " + std::strerror(code);
+  } else if (!S_ISREG(status.st_mode)) {
+    return;
+  }
+  module.stamp = stamp_of(status);
+  module.is_settled = is_settled(module.stamp);
+  if (module.loader == nullptr) {
+    module.fault = path + " is not a module: nothing loads files with such a suffix";
+  } else if (!is_module_name(module.name)) {
+    module.fault = path + ": a module's name is 1 to " +
+                   std::to_string(limits::kModuleNameBytesMax) +
+                   " letters, digits, '-' and '_'; rename the file";
+  }
+  const auto [other, is_new] = found.try_emplace(module.name, module);
+  if (is_new) return;
+  // Sorted, because the order in which a folder is read means nothing.
+  const auto [first, second] = std::minmax(other->second.path, path);
+  other->second.fault =
+      "both " + first + " and " + second + " are module " + module.name + ": remove one of them";
+}
+
+Loader* PlaceScanner::loader_of(const std::string& path) const {
+  const std::string suffix = std::filesystem::path(path).extension();
+  if (suffix.empty()) return nullptr;
+  for (Loader* loader : loaders_) {
+    if (loader->suffix() == suffix) return loader;
+  }
+  return nullptr;
+}
+
+void PlaceScanner::warn_once(size_t place, std::string why) {
+  if (warned_.insert(place).second) log_.warn("reload", std::move(why));
+}
+
+std::string PlaceScanner::shown_places() const {
+  std::string shown;
+  for (const std::string& place : places_) shown += (shown.empty() ? "" : ", ") + place;
+  return shown.empty() ? "no place" : shown;
+}
+
+}  // namespace hrmr::modules

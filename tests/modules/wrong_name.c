@@ -1,0 +1,13 @@
+// Fault: calls itself by another name than its file has.
+#include <hrmr/abi.h>
+
+static int load(hrmr_load* call) {
+  (void)call;
+  return HRMR_OK;
+}
+
+HRMR_EXPORT const hrmr_module hrmr_module_v1 = {.size = sizeof(hrmr_module),
+                                                .abi = HRMR_ABI,
+                                                .name = "somebody_else",
+                                                .version = "1",
+                                                .load = load};
