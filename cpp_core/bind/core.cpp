@@ -1,0 +1,185 @@
+#include "bind/core.h"
+
+#include <pybind11/stl.h>
+
+#include <utility>
+
+#include "bind/gil.h"
+
+namespace hrmr::bind {
+namespace {
+
+template <class T>
+T option(const py::dict& options, const char* key) {
+  if (!options.contains(key)) throw py::key_error(std::string("option '") + key + "' is missing");
+  return options[key].cast<T>();
+}
+
+modules::ReloadPolicy policy_named(const std::string& name) {
+  if (name == "swap") return modules::ReloadPolicy::kSwap;
+  if (name == "reject") return modules::ReloadPolicy::kReject;
+  throw py::value_error("reload policy '" + name + "' is none of swap, reject");
+}
+
+modules::RegistryOptions registry_options(const py::dict& options) {
+  modules::RegistryOptions registry;
+  registry.places = option<std::vector<std::string>>(options, "places");
+  using Configs = std::map<std::string, std::map<std::string, std::string>>;
+  for (const auto& [name, config] : option<Configs>(options, "configs")) {
+    registry.configs[name].insert(config.begin(), config.end());
+  }
+  registry.policy = policy_named(option<std::string>(options, "policy"));
+  using Policies = std::map<std::string, std::string>;
+  for (const auto& [name, policy] : option<Policies>(options, "policies")) {
+    registry.policies[name] = policy_named(policy);
+  }
+  return registry;
+}
+
+server::Options server_options(const py::dict& options) {
+  server::Options parsed;
+  parsed.host = option<std::string>(options, "host");
+  parsed.port = option<uint16_t>(options, "port");
+  parsed.loops = option<unsigned>(options, "loops");
+  parsed.threads = option<unsigned>(options, "threads");
+  parsed.python_threads = option<unsigned>(options, "python_threads");
+  parsed.queue_slots = option<size_t>(options, "queue");
+  parsed.body_bytes_max = option<size_t>(options, "body_max");
+  parsed.connections_max = option<size_t>(options, "max_connections");
+  parsed.idle_timeout_ms = option<uint64_t>(options, "idle_timeout_ms");
+  parsed.drain_timeout_ms = option<uint64_t>(options, "drain_timeout_ms");
+  parsed.admin_from_anywhere = option<std::string>(options, "admin") == "any";
+  parsed.registry = registry_options(options);
+  return parsed;
+}
+
+const char* name_of(modules::Change change) {
+  switch (change) {
+    case modules::Change::kLoaded:
+      return "loaded";
+    case modules::Change::kReloaded:
+      return "reloaded";
+    case modules::Change::kUnchanged:
+      return "unchanged";
+    case modules::Change::kRemoved:
+      return "removed";
+    case modules::Change::kFailed:
+      break;
+  }
+  return "failed";
+}
+
+py::list outcomes_of(const modules::ReloadReport& report) {
+  py::list outcomes;
+  for (const modules::Outcome& outcome : report.outcomes) {
+    py::dict described;
+    described["name"] = outcome.name;
+    described["change"] = name_of(outcome.change);
+    described["generation"] = outcome.generation;
+    described["old_generation"] = outcome.old_generation;
+    described["message"] = outcome.message;
+    described["ms"] = outcome.ms;
+    outcomes.append(std::move(described));
+  }
+  return outcomes;
+}
+
+}  // namespace
+
+Core::Core(const py::dict& options) {
+  const auto load_python = option<py::object>(options, "load_python");
+  const auto report = option<py::object>(options, "report");
+  const auto level = static_cast<LogLevel>(option<int>(options, "log_level"));
+  server::Options parsed = server_options(options);
+  auto app_loader = std::make_unique<AppLoader>(report);
+  app_loader_ = app_loader.get();
+  std::vector<std::unique_ptr<modules::Loader>> loaders;
+  loaders.push_back(std::make_unique<PythonLoader>(load_python, report));
+  loaders.push_back(std::move(app_loader));
+  server_ = std::make_unique<server::Server>(std::move(parsed), std::move(loaders),
+                                             std::make_unique<PythonCrew>());
+  server_->log().set_level(level);
+}
+
+Core::~Core() {
+  // Handlers that never end hold the server for the life of the process: to free it under them
+  // would be worse.
+  if (!stop()) (void)server_.release();
+}
+
+void Core::start() {
+  const py::gil_scoped_release no_gil;
+  const Status started = server_->start();
+  if (!started.is_ok()) throw CoreError(started.message());
+  is_started_ = true;
+}
+
+py::list Core::reload(std::vector<std::string> only) {
+  if (!is_started_) throw CoreError("the server is not running");
+  modules::ReloadReport report;
+  {
+    const py::gil_scoped_release no_gil;
+    report = server_->reload(std::move(only));
+  }
+  return outcomes_of(report);
+}
+
+void Core::request_reload() {
+  if (is_started_) server_->request_reload();
+}
+
+void Core::request_shutdown() {
+  if (is_started_) server_->begin_shutdown();
+}
+
+bool Core::stop() {
+  const py::gil_scoped_release no_gil;
+  const bool has_stopped = server_->stop();
+  if (has_stopped) is_started_ = false;
+  return has_stopped;
+}
+
+py::list Core::set_app_routes(py::list routes) {
+  if (!is_started_) throw CoreError("the server is not running");
+  app_loader_->set_routes(std::move(routes));
+  modules::ReloadReport report;
+  const uint64_t revision = ++app_revision_;
+  {
+    const py::gil_scoped_release no_gil;
+    report = server_->set_inline_module("app", *app_loader_, revision);
+  }
+  return outcomes_of(report);
+}
+
+std::optional<std::vector<Core::LogLine>> Core::wait_logs(uint32_t timeout_ms) {
+  const py::gil_scoped_release no_gil;
+  std::vector<LogRecord> records;
+  if (!server_->log().wait(records, timeout_ms)) return std::nullopt;
+  std::vector<LogLine> lines;
+  lines.reserve(records.size());
+  for (LogRecord& record : records) {
+    lines.emplace_back(static_cast<int>(record.level), std::move(record.source),
+                       std::move(record.message));
+  }
+  return lines;
+}
+
+py::list Core::modules() {
+  std::vector<modules::ModuleInfo> loaded;
+  if (is_started_) {
+    const py::gil_scoped_release no_gil;
+    loaded = server_->modules();
+  }
+  py::list listed;
+  for (const modules::ModuleInfo& info : loaded) {
+    py::dict described;
+    described["name"] = info.name;
+    described["version"] = info.version;
+    described["generation"] = info.generation;
+    described["routes"] = info.routes;
+    listed.append(std::move(described));
+  }
+  return listed;
+}
+
+}  // namespace hrmr::bind

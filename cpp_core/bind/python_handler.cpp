@@ -1,0 +1,104 @@
+#include "bind/python_handler.h"
+
+#include <string_view>
+
+#include "bind/python_request.h"
+#include "server/host_table.h"
+
+namespace hrmr::bind {
+namespace {
+
+void expect_ok(wire::WriteResult result, const char* what) {
+  if (result == wire::WriteResult::kOk) return;
+  if (result == wire::WriteResult::kTooLarge) throw py::value_error("the reply is too large");
+  throw py::value_error(what);
+}
+
+// str, bytes and whatever has a buffer. False: none of these.
+bool write_bytes(hrmr_reply& reply, const py::handle& value) {
+  std::string_view bytes;
+  if (PyUnicode_Check(value.ptr())) {
+    Py_ssize_t size = 0;
+    const char* utf8 = PyUnicode_AsUTF8AndSize(value.ptr(), &size);
+    if (utf8 == nullptr) throw py::error_already_set();
+    bytes = {utf8, static_cast<size_t>(size)};
+  } else if (PyBytes_Check(value.ptr())) {
+    bytes = {PyBytes_AS_STRING(value.ptr()), static_cast<size_t>(PyBytes_GET_SIZE(value.ptr()))};
+  } else if (PyObject_CheckBuffer(value.ptr()) != 0) {
+    const py::bytes copy = py::reinterpret_steal<py::bytes>(PyBytes_FromObject(value.ptr()));
+    if (!copy) throw py::error_already_set();
+    return write_bytes(reply, copy);
+  } else {
+    return false;
+  }
+  expect_ok(reply.writer.write(bytes), "the body was refused");
+  return true;
+}
+
+// hrmr.Response, by its attributes.
+void write_response(hrmr_reply& reply, const py::handle& response) {
+  const auto status = response.attr("status").cast<int>();
+  expect_ok(reply.writer.set_status(status), "the status must be from 200 to 599");
+  for (const py::handle header : response.attr("headers")) {
+    const auto pair = header.cast<std::pair<std::string, std::string>>();
+    const std::string problem = "header '" + pair.first + "' is not allowed, or not a valid header";
+    expect_ok(reply.writer.add_header(pair.first, pair.second), problem.c_str());
+  }
+  if (response.attr("close").cast<bool>()) reply.writer.close_after();
+  const py::object body = response.attr("body");
+  if (!write_bytes(reply, body)) {
+    throw py::type_error("the body of a Response must be str or bytes, not " +
+                         std::string(Py_TYPE(body.ptr())->tp_name));
+  }
+}
+
+void write_result(hrmr_reply& reply, const py::object& result) {
+  if (write_bytes(reply, result)) return;
+  if (!py::hasattr(result, "status") || !py::hasattr(result, "headers")) {
+    throw py::type_error("a handler must return str, bytes or hrmr.Response, not " +
+                         std::string(Py_TYPE(result.ptr())->tp_name));
+  }
+  write_response(reply, result);
+}
+
+// "ValueError: no such user". What str() of the exception does is Python's, and may itself fail.
+std::string describe(const py::object& exception) {
+  std::string text = Py_TYPE(exception.ptr())->tp_name;
+  PyObject* message = PyObject_Str(exception.ptr());
+  const char* utf8 = message == nullptr ? nullptr : PyUnicode_AsUTF8(message);
+  if (utf8 != nullptr && *utf8 != '\0') text.append(": ").append(utf8);
+  Py_XDECREF(message);
+  PyErr_Clear();
+  return text;
+}
+
+void fail(PythonHandler& handler, hrmr_reply& reply, py::error_already_set& error) {
+  const py::object exception = error.value();
+  reply.writer.fail(500, "module '" + handler.module_name + "' failed: " + describe(exception));
+  try {
+    handler.report(handler.module_name, exception);
+  } catch (py::error_already_set& unreported) {
+    unreported.discard_as_unraisable("hrmr: reporting an exception of a handler");
+  }
+}
+
+}  // namespace
+
+int PythonHandler::call(const hrmr_request* request, hrmr_reply* reply, void* context) {
+  auto& handler = *static_cast<PythonHandler*>(context);
+  try {
+    try {
+      write_result(*reply, handler.function(PythonRequest(*request, handler.prefix_bytes)));
+    } catch (py::error_already_set&) {
+      throw;
+    } catch (py::builtin_exception& refused) {
+      refused.set_error();
+      throw py::error_already_set();
+    }
+  } catch (py::error_already_set& error) {
+    fail(handler, *reply, error);
+  }
+  return HRMR_OK;
+}
+
+}  // namespace hrmr::bind

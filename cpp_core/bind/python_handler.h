@@ -1,0 +1,27 @@
+// PythonHandler: a Python function behind a route, called through the same C signature as any
+// handler.
+//
+// Threads: made and destroyed with the GIL, on the reload thread; called on a Python thread, whose
+// crew holds the GIL.
+#pragma once
+
+#include <hrmr/abi.h>
+#include <pybind11/pybind11.h>
+
+#include <string>
+
+namespace hrmr::bind {
+
+namespace py = pybind11;
+
+struct PythonHandler {
+  py::object function;
+  py::object report;  // report(module_name, exception): logs the traceback
+  std::string module_name;
+  size_t prefix_bytes = 0;
+
+  // An hrmr_handler; `context` is the PythonHandler.
+  static int call(const hrmr_request* request, hrmr_reply* reply, void* context);
+};
+
+}  // namespace hrmr::bind

@@ -1,0 +1,256 @@
+#include "server/connection.h"
+
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+
+#include "server/shard.h"
+
+namespace hrmr::server {
+namespace {
+
+constexpr uint32_t kEvents = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
+// A read is not worth a system call for less room than this.
+constexpr size_t kReadRoomBytes = 4 * 1024;
+// Reads of one connection in one turn.
+constexpr int kReadsPerTurn = 8;
+
+}  // namespace
+
+Connection::Connection(Shard& shard, Fd fd, const net::Peer& peer)
+    : shard_(shard), fd_(std::move(fd)) {
+  stream_.owner = this;
+  stream_.peer = peer;
+}
+
+Status Connection::open() {
+  active_ms_ = shard_.loop().now_ms();
+  arm_idle_timer();
+  return shard_.loop().add(fd_.get(), *this, kEvents);
+}
+
+void Connection::on_event(uint32_t events) {
+  if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) is_readable_ = true;
+  if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) has_hung_up_ = true;
+  if ((events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0) is_writable_ = true;
+  if (state_ == State::kServing) {
+    turn();
+  } else if (state_ == State::kLingering) {
+    discard();
+  }
+}
+
+void Connection::turn() {
+  bool wants_turn = false;
+  if (!serve(wants_turn) || !flush()) {
+    destroy();
+    return;
+  }
+  settle(wants_turn);
+}
+
+// Handles requests and reads more, until there is nothing to do or it was enough for one turn.
+// False: the connection is to be closed without a word.
+bool Connection::serve(bool& wants_turn) {
+  int requests_left = limits::kRequestsPerTurn;
+  int reads_left = kReadsPerTurn;
+  awaits_quiet_ = false;
+  while (!stream_.is_away && !stream_.closes) {
+    if (stream_.output.size() > limits::kOutputHighBytes) {
+      if (!flush()) return false;
+      if (stream_.output.size() > limits::kOutputHighBytes) return true;
+    }
+    if (requests_left-- == 0) {
+      shard_.dispatcher().send_open_batch(stream_);
+      wants_turn = !stream_.is_away;
+      return true;
+    }
+    shard_.lend_output(stream_);
+    const Step step = shard_.dispatcher().next(stream_);
+    if (step == Step::kForeign) return false;
+    if (step != Step::kNeedMore && step != Step::kBareCommand) continue;
+    if (stream_.at_end) {
+      stream_.closes = true;  // half a request is no request
+    } else if (!is_readable_) {
+      awaits_quiet_ = step == Step::kBareCommand;
+      return true;
+    } else if (reads_left-- == 0) {
+      wants_turn = true;
+      return true;
+    } else if (!read_some()) {
+      return false;
+    }
+  }
+  return true;
+}
+
+// One read. False: the connection is broken.
+bool Connection::read_some() {
+  shard_.lend_input(stream_);
+  char* room = stream_.input.reserve(kReadRoomBytes);
+  const size_t room_bytes = stream_.input.tail_room();
+  const ssize_t got = ::recv(fd_.get(), room, room_bytes, 0);
+  if (got > 0) {
+    stream_.input.commit(static_cast<size_t>(got));
+    active_ms_ = shard_.loop().now_ms();
+    // A short read has emptied the socket, and what comes later is a new edge. Not so when the end
+    // is known to be near: its edge has passed already.
+    if (static_cast<size_t>(got) < room_bytes && !has_hung_up_) is_readable_ = false;
+    return true;
+  }
+  if (got == 0) {
+    stream_.at_end = true;
+    is_readable_ = false;
+    return true;
+  }
+  if (errno == EINTR) return true;
+  is_readable_ = false;
+  return errno == EAGAIN || errno == EWOULDBLOCK;
+}
+
+// Writes what the peer takes. False: the connection is broken.
+bool Connection::flush() {
+  while (is_writable_ && !stream_.output.is_empty()) {
+    const ssize_t sent =
+        ::send(fd_.get(), stream_.output.data(), stream_.output.size(), MSG_NOSIGNAL);
+    if (sent >= 0) {
+      stream_.output.consume(static_cast<size_t>(sent));
+      active_ms_ = shard_.loop().now_ms();
+    } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+      is_writable_ = false;
+    } else if (errno != EINTR) {
+      return false;
+    }
+  }
+  return true;
+}
+
+// What remains to be done at the end of a turn.
+void Connection::settle(bool wants_turn) {
+  if (stream_.is_away) return;
+  const bool is_flushed = stream_.output.is_empty();
+  if (stream_.closes && is_flushed) {
+    if (stream_.at_end) {
+      destroy();
+    } else {
+      linger();
+    }
+    return;
+  }
+  if (stream_.is_draining && is_idle() && !wants_turn) {
+    destroy();
+    return;
+  }
+  if (wants_turn) {
+    shard_.loop().schedule(*this);
+  } else if (awaits_quiet_) {
+    shard_.loop().timers().arm(*this, limits::kBareCommandQuietMs);
+  }
+  release_buffers();
+}
+
+bool Connection::is_idle() const {
+  return !stream_.is_away && stream_.output.is_empty() && stream_.input.is_empty();
+}
+
+void Connection::release_buffers() {
+  if (stream_.input.is_empty()) shard_.buffers().give(stream_.input);
+  if (stream_.output.is_empty()) shard_.buffers().give(stream_.output);
+}
+
+// The last answer is sent, but the peer may still be sending: closing now would make the kernel
+// answer with a reset, which can destroy what we sent before the peer has read it. So only our half
+// is closed, and the rest is read away.
+void Connection::linger() {
+  state_ = State::kLingering;
+  ::shutdown(fd_.get(), SHUT_WR);
+  stream_.input.clear();
+  release_buffers();
+  shard_.loop().timers().arm(*this, limits::kLingerMs);
+  discard();
+}
+
+void Connection::discard() {
+  char bin[4096];
+  for (int reads_left = kReadsPerTurn; reads_left > 0; --reads_left) {
+    const ssize_t got = ::recv(fd_.get(), bin, sizeof bin, 0);
+    if (got > 0 || (got < 0 && errno == EINTR)) continue;
+    if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return;
+    destroy();
+    return;
+  }
+  shard_.loop().schedule(*this);
+}
+
+void Connection::arm_idle_timer() {
+  const uint64_t timeout_ms = shard_.options().idle_timeout_ms;
+  if (timeout_ms != 0) shard_.loop().timers().arm(*this, timeout_ms);
+}
+
+void Connection::on_timer() {
+  if (state_ == State::kLingering) {
+    destroy();
+    return;
+  }
+  if (awaits_quiet_) {
+    awaits_quiet_ = false;
+    arm_idle_timer();
+    shard_.lend_output(stream_);
+    (void)shard_.dispatcher().run_bare_command(stream_);
+    turn();
+    return;
+  }
+  const uint64_t timeout_ms = shard_.options().idle_timeout_ms;
+  if (timeout_ms == 0) return;
+  const uint64_t quiet_ms = shard_.loop().now_ms() - active_ms_;
+  if (stream_.is_away || quiet_ms < timeout_ms) {
+    // Activity does not touch the timer, which would cost something for each request; it is set
+    // anew for what is left when it fires.
+    const uint64_t left_ms = stream_.is_away ? timeout_ms : timeout_ms - quiet_ms;
+    shard_.loop().timers().arm(*this, left_ms);
+    return;
+  }
+  destroy();
+}
+
+void Connection::on_batch_done(Batch& batch) {
+  active_ms_ = shard_.loop().now_ms();
+  if (state_ != State::kClosed) shard_.lend_output(stream_);
+  shard_.dispatcher().take_back(stream_, batch);
+  if (state_ != State::kClosed) {
+    turn();
+    return;
+  }
+  shard_.forget(*this);
+}
+
+void Connection::on_command_done(std::string_view reply) {
+  stream_.is_away = false;
+  if (state_ == State::kClosed) {
+    shard_.forget(*this);
+    return;
+  }
+  shard_.lend_output(stream_);
+  stream_.output.append(reply);
+  turn();
+}
+
+void Connection::drain() {
+  stream_.is_draining = true;
+  if (state_ != State::kServing || stream_.is_away) return;
+  is_readable_ = true;  // what has arrived by now is in flight
+  turn();
+}
+
+void Connection::destroy() {
+  if (state_ == State::kClosed) return;
+  state_ = State::kClosed;
+  stream_.closes = true;  // what is parked behind a batch is not run for a peer that is gone
+  shard_.loop().remove(fd_.get(), *this);
+  shard_.loop().timers().disarm(*this);
+  fd_.reset();
+  if (!stream_.is_away) shard_.forget(*this);
+}
+
+}  // namespace hrmr::server

@@ -1,0 +1,73 @@
+// Connection: one accepted socket. Reads into its stream, lets the dispatcher answer, writes what
+// was answered.
+//
+// Edge-triggered: it remembers what the kernel said last (is_readable_, is_writable_) and never
+// asks epoll again. While a batch or a command is away it neither reads nor handles anything, which
+// is all the flow control there is: the input buffer stands still, and the kernel's own buffer
+// stops the peer.
+//
+// Lifetime: made by its shard at accept; destroy() closes the socket and hands the object to the
+// loop's end of turn, or, while something of it is away, waits for that first. Threads: its loop's.
+#pragma once
+
+#include <cstdint>
+
+#include "base/fd.h"
+#include "net/event_loop.h"
+#include "net/listener.h"
+#include "net/timer_wheel.h"
+#include "server/dispatcher.h"
+#include "server/stream.h"
+
+namespace hrmr::server {
+
+class Shard;
+
+class Connection final : public net::Source,
+                         public net::Timer,
+                         public net::Retired,
+                         public StreamOwner {
+ public:
+  Connection(Shard& shard, Fd fd, const net::Peer& peer);
+  ~Connection() override = default;
+
+  Status open();
+  // The server shuts down: answers what has arrived, then closes.
+  void drain();
+  // Closes now, whatever is under way; the object lives on until nothing of it is away.
+  void destroy();
+
+  void on_event(uint32_t events) override;
+  void on_timer() override;
+  void on_batch_done(Batch& batch) override;
+  void on_command_done(std::string_view reply) override;
+
+ private:
+  friend class Shard;
+  enum class State : uint8_t { kServing, kLingering, kClosed };
+
+  void turn();
+  bool serve(bool& wants_turn);
+  bool read_some();
+  bool flush();
+  void settle(bool wants_turn);
+  void linger();
+  void discard();
+  void arm_idle_timer();
+  void release_buffers();
+  bool is_idle() const;
+
+  Shard& shard_;
+  Fd fd_;
+  Stream stream_;
+  State state_ = State::kServing;
+  bool is_readable_ = true;     // until a read says otherwise
+  bool is_writable_ = true;     // until a write says otherwise
+  bool has_hung_up_ = false;    // the peer's FIN is known: read on until it is reached
+  bool awaits_quiet_ = false;   // the input is a bare command; the timer runs for it
+  uint64_t active_ms_ = 0;      // when the last bytes came or went
+  Connection* next_ = nullptr;  // in the shard's list
+  Connection* previous_ = nullptr;
+};
+
+}  // namespace hrmr::server

@@ -1,0 +1,395 @@
+#include "server/dispatcher.h"
+
+#include <utility>
+
+#include "base/text.h"
+#include "wire/first_line.h"
+#include "wire/framer.h"
+
+namespace hrmr::server {
+
+using modules::RouteFraming;
+using modules::Run;
+using wire::Framing;
+
+namespace {
+
+// Of a request that no route takes: enough of it to recognise it by, and nothing that hurts a
+// terminal.
+std::string shown(std::string_view bytes) {
+  constexpr size_t kShownBytes = 64;
+  std::string text;
+  for (const char c : bytes.substr(0, kShownBytes)) {
+    if (c == '\r' || c == '\n') break;
+    text.push_back(static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? '?' : c);
+  }
+  if (bytes.size() > kShownBytes) text += "...";
+  return text;
+}
+
+// The answer of a RELOAD on its way from the reload thread to the loop of who asked.
+class ReloadAnswer final : public net::Letter {
+ public:
+  explicit ReloadAnswer(StreamOwner& owner) : owner_(owner) {}
+  void on_delivery() override {
+    owner_.on_command_done(text);
+    delete this;
+  }
+  std::string text;
+
+ private:
+  StreamOwner& owner_;
+};
+
+std::vector<std::string> split_words(std::string_view text) {
+  std::vector<std::string> words;
+  while (!text.empty()) {
+    const size_t begin = text.find_first_not_of(' ');
+    if (begin == std::string_view::npos) break;
+    const size_t end = std::min(text.find(' ', begin), text.size());
+    words.emplace_back(text.substr(begin, end - begin));
+    text.remove_prefix(end);
+  }
+  return words;
+}
+
+}  // namespace
+
+Dispatcher::Dispatcher(const Options& options, net::EventLoop& loop, Control& control)
+    : options_(options), loop_(loop), control_(control) {
+  frame_limits_.body_bytes_max = options.body_bytes_max;
+  table_ = modules::RouteTable::build({});
+}
+
+Dispatcher::~Dispatcher() = default;
+
+Step Dispatcher::next(Stream& stream) {
+  const Step chosen = choose_framing(stream);
+  if (chosen == Step::kDone) return frame(stream);
+  if (chosen == Step::kNeedMore) return need_more(stream);
+  return chosen;
+}
+
+// Leaves a framer in the slot and returns kDone, or says why there is none.
+Step Dispatcher::choose_framing(Stream& stream) {
+  if (stream.protocol == Protocol::kHttp) {
+    if (stream.framer.get() == nullptr) stream.framer.choose(Framing::kHttp, frame_limits_);
+    return Step::kDone;
+  }
+  if (stream.framer.get() == nullptr) {
+    stream.input.consume(wire::leading_empty_lines(stream.input.view()));
+  }
+  const std::string_view input = stream.input.view();
+  if (input.empty()) return Step::kNeedMore;
+  if (table_->has(RouteFraming::kRaw)) {
+    const modules::RouteMatch match = table_->match(RouteFraming::kRaw, input);
+    if (match.route != nullptr) {
+      stream.protocol = Protocol::kText;
+      stream.framer.choose(Framing::kRaw, frame_limits_);
+      return Step::kDone;
+    }
+  }
+  if (stream.framer.get() != nullptr) return Step::kDone;
+  if (stream.protocol == Protocol::kUndecided) return choose_opening(stream, input);
+  stream.framer.choose(Framing::kLine, frame_limits_);
+  return Step::kDone;
+}
+
+// The first request of a connection, of which no raw route took the first bytes.
+Step Dispatcher::choose_opening(Stream& stream, std::string_view input) {
+  if (is_still_open(stream, input)) return Step::kNeedMore;
+  wire::Opening opening =
+      wire::classify_opening(input, stream.at_end, frame_limits_.line_bytes_max);
+  if (opening == wire::Opening::kHttpLike) {
+    const std::string_view line = wire::first_line(input);
+    const bool is_claimed = table_->match(RouteFraming::kLine, line).route != nullptr;
+    opening = is_claimed ? wire::Opening::kLine : wire::Opening::kHttp;
+  }
+  switch (opening) {
+    case wire::Opening::kNeedMore:
+      stream.opening_bytes = input.size();
+      return Step::kNeedMore;
+    case wire::Opening::kForeign:
+      return Step::kForeign;
+    case wire::Opening::kHttp:
+      stream.protocol = Protocol::kHttp;
+      stream.framer.choose(Framing::kHttp, frame_limits_);
+      return Step::kDone;
+    default:  // a line; one that is too long is the framer's to refuse
+      stream.protocol = Protocol::kText;
+      stream.framer.choose(Framing::kLine, frame_limits_);
+      return Step::kDone;
+  }
+}
+
+// A first line that comes in small pieces is not read from its beginning for each of them.
+bool Dispatcher::is_still_open(const Stream& stream, std::string_view input) const {
+  if (stream.opening_bytes == 0 || stream.at_end) return false;
+  if (input.size() >= frame_limits_.line_bytes_max) return false;
+  const std::string_view fresh = input.substr(stream.opening_bytes);
+  const wire::Opening opening = wire::classify_opening(fresh, false, frame_limits_.line_bytes_max);
+  return opening == wire::Opening::kNeedMore;
+}
+
+Step Dispatcher::frame(Stream& stream) {
+  Exchange exchange;
+  const wire::Frame frame = stream.framer.get()->next(stream.input.data(), stream.input.size(),
+                                                      stream.at_end, exchange.request, headers_);
+  switch (frame.kind) {
+    case wire::FrameKind::kNeedMore:
+      stream.input.consume(frame.consumed);
+      return need_more(stream);
+    case wire::FrameKind::kInterim:
+      if (stream.batch == nullptr) {
+        stream.output.append(frame.reply);
+        return Step::kDone;
+      }
+      stream.late_reply = frame.reply;
+      return send_off(stream);
+    case wire::FrameKind::kRefused:
+      return refuse(stream, frame.reply);
+    case wire::FrameKind::kRequest:
+      break;
+  }
+  // The views stay good: consuming moves nothing, and nothing is read before they are done with.
+  stream.input.consume(frame.consumed);
+  if (stream.protocol == Protocol::kText) stream.framer.reset();
+  exchange.headers = headers_.items;
+  exchange.header_count = exchange.request.framing == Framing::kHttp ? headers_.count : 0;
+  return route(stream, exchange);
+}
+
+Step Dispatcher::need_more(Stream& stream) {
+  if (stream.batch != nullptr) return send_off(stream);
+  Command command{};
+  if (stream.protocol != Protocol::kHttp && !stream.input.is_empty() &&
+      parse_command(stream.input.view(), command) && command.arguments.empty()) {
+    return Step::kBareCommand;
+  }
+  return Step::kNeedMore;
+}
+
+Step Dispatcher::route(Stream& stream, const Exchange& framed) {
+  Exchange exchange = framed;
+  const wire::Request& request = exchange.request;
+  Step step = Step::kDone;
+  if (request.framing == Framing::kLine && route_command(stream, exchange, step)) return step;
+
+  const auto framing = static_cast<RouteFraming>(request.framing);
+  const modules::RouteMatch match = table_->match(framing, request.bytes);
+  exchange.route = match.route;
+  const bool is_pooled =
+      match.route != nullptr && !match.is_reloading && match.route->run != Run::kInline;
+  if (is_pooled && (stream.batch == nullptr || stream.batch->where() == match.route->run)) {
+    return enqueue(stream, exchange);
+  }
+  if (stream.batch != nullptr) return park(stream, exchange);
+  if (match.route == nullptr) {
+    return fail(stream, request, 404, "no route for '" + shown(request.bytes) + "'");
+  }
+  if (match.is_reloading) {
+    const std::string& name = match.route->module->name();
+    return fail(stream, request, 503, "module '" + name + "' is being reloaded, try again");
+  }
+  return answer_inline(stream, exchange);
+}
+
+// The built-in words, unless a route has claimed more of the line than the word ("CLOSE THE DOOR").
+bool Dispatcher::route_command(Stream& stream, const Exchange& exchange, Step& step) {
+  Command command{};
+  const std::string_view line = exchange.request.bytes;
+  if (!parse_command(line, command)) return false;
+  if (!command.arguments.empty()) {
+    const modules::RouteMatch match = table_->match(RouteFraming::kLine, line);
+    if (match.route != nullptr) return false;
+  }
+  step = stream.batch != nullptr ? park(stream, exchange) : run_command(stream, command);
+  return true;
+}
+
+Step Dispatcher::answer_inline(Stream& stream, const Exchange& exchange) {
+  const wire::ReplyFacts facts = facts_for(stream, exchange.request);
+  stream.closes = answer(exchange, stream.peer_name(), facts, stream.output);
+  return stream.closes ? Step::kClosing : Step::kDone;
+}
+
+Step Dispatcher::enqueue(Stream& stream, const Exchange& exchange) {
+  Batch& batch = open_batch(stream, exchange.route->run);
+  Exchange added = exchange;
+  added.request.keep_alive = facts_for(stream, exchange.request).keep_alive;
+  batch.add(added);
+  exchange.route->module->pin(loop_.index());
+  const bool is_last = !added.request.keep_alive;
+  return batch.is_full() || is_last ? send_off(stream) : Step::kDone;
+}
+
+Step Dispatcher::park(Stream& stream, const Exchange& exchange) {
+  stream.batch->park(exchange);
+  return send_off(stream);
+}
+
+void Dispatcher::send_open_batch(Stream& stream) {
+  if (stream.batch != nullptr) (void)send_off(stream);
+}
+
+Step Dispatcher::send_off(Stream& stream) {
+  Batch& batch = *std::exchange(stream.batch, nullptr);
+  stream.is_away = true;
+  if (control_.pool(batch.where()).submit(&batch)) return Step::kAway;
+  refuse_batch(stream, batch);
+  if (stream.is_away) return Step::kAway;  // what was parked behind it went off
+  return stream.closes ? Step::kClosing : Step::kDone;
+}
+
+// The queue is full: every request of the batch is refused, in its place.
+void Dispatcher::refuse_batch(Stream& stream, Batch& batch) {
+  for (size_t i = 0; i < batch.count() && !stream.closes; ++i) {
+    const wire::Request& request = batch.at(i).request;
+    (void)fail(stream, request, 503, "overloaded: the queue is full, try again");
+  }
+  take_back(stream, batch);
+}
+
+void Dispatcher::take_back(Stream& stream, Batch& batch) {
+  stream.is_away = false;
+  if (stream.output.is_empty()) {
+    stream.output.swap(batch.output());
+  } else {
+    stream.output.append(batch.output().view());
+  }
+  stream.closes = stream.closes || batch.closes();
+  if (!stream.closes && !stream.late_reply.empty()) {
+    stream.output.append(std::exchange(stream.late_reply, {}));
+    stream.closes = stream.is_refused;
+  }
+  if (!stream.closes && batch.has_parked()) (void)route(stream, batch.parked());
+  recycle(batch);
+}
+
+Step Dispatcher::fail(Stream& stream, const wire::Request& request, int status,
+                      std::string_view message) {
+  wire::ReplyWriter writer(stream.output, facts_for(stream, request));
+  writer.fail(status, message, status == 503 ? 1 : 0);
+  writer.finish();
+  stream.closes = writer.closes();
+  return stream.closes ? Step::kClosing : Step::kDone;
+}
+
+// A protocol error: one answer, then the end. What follows is never read as another protocol.
+Step Dispatcher::refuse(Stream& stream, std::string_view reply) {
+  if (stream.batch != nullptr) {
+    stream.late_reply = reply;
+    stream.is_refused = true;
+    return send_off(stream);
+  }
+  stream.output.append(reply);
+  stream.closes = true;
+  return Step::kClosing;
+}
+
+Step Dispatcher::run_bare_command(Stream& stream) {
+  Command command{};
+  if (!parse_command(stream.input.view(), command) || !command.arguments.empty()) {
+    return Step::kNeedMore;
+  }
+  stream.protocol = Protocol::kText;
+  stream.framer.reset();
+  stream.input.clear();
+  return run_command(stream, command);
+}
+
+Step Dispatcher::run_command(Stream& stream, const Command& command) {
+  if (command.word == Word::kClose) {
+    stream.closes = true;
+    return Step::kClosing;
+  }
+  if (!may_administer(stream)) {
+    const char* word = command.word == Word::kReload ? "RELOAD" : "SHUTDOWN";
+    const wire::Request line;
+    return fail(stream, line, 403,
+                std::string(word) +
+                    " is taken from this machine only; to take it from anywhere, "
+                    "start hrmr with --admin any");
+  }
+  if (command.word == Word::kReload) return start_reload(stream, command.arguments);
+  stream.output.append("OK shutting down\n");
+  stream.closes = true;
+  control_.begin_shutdown();
+  return Step::kClosing;
+}
+
+Step Dispatcher::start_reload(Stream& stream, std::string_view names) {
+  stream.is_away = true;
+  auto* reply = new ReloadAnswer(*stream.owner);
+  net::EventLoop* loop = &loop_;
+  control_.reload(split_words(names), [reply, loop](std::string text) {
+    reply->text = std::move(text);
+    loop->post(*reply);
+  });
+  return Step::kAway;
+}
+
+bool Dispatcher::may_administer(const Stream& stream) const {
+  return options_.admin_from_anywhere || stream.peer.is_loopback;
+}
+
+// "RELOAD", "RELOAD name ...", "CLOSE", "SHUTDOWN", in any case.
+bool Dispatcher::parse_command(std::string_view line, Command& command) {
+  const size_t end = std::min(line.find(' '), line.size());
+  const std::string_view word = line.substr(0, end);
+  command.arguments = line.substr(end);
+  if (equals_ignoring_case(word, "RELOAD")) {
+    command.word = Word::kReload;
+    return true;
+  }
+  if (!command.arguments.empty()) return false;
+  if (equals_ignoring_case(word, "CLOSE")) {
+    command.word = Word::kClose;
+    return true;
+  }
+  command.word = Word::kShutdown;
+  return equals_ignoring_case(word, "SHUTDOWN");
+}
+
+void Dispatcher::recycle(Batch& batch) {
+  for (size_t i = 0; i < batch.count(); ++i) {
+    modules::Module* module = batch.at(i).route->module;
+    if (module->unpin(loop_.index())) control_.drained(module);
+  }
+  batch.clear();
+  free_batches_.push_back(&batch);
+}
+
+Batch& Dispatcher::open_batch(Stream& stream, Run where) {
+  if (stream.batch != nullptr) return *stream.batch;
+  if (free_batches_.empty()) {
+    batches_.push_back(std::make_unique<Batch>(loop_));
+    free_batches_.reserve(batches_.size());
+    free_batches_.push_back(batches_.back().get());
+  }
+  stream.batch = free_batches_.back();
+  free_batches_.pop_back();
+  stream.batch->begin(*stream.owner, where, stream.peer_name(), date());
+  return *stream.batch;
+}
+
+// The last reply before a shutdown says so, when nothing is left to be answered behind it.
+wire::ReplyFacts Dispatcher::facts_for(const Stream& stream, const wire::Request& request) {
+  wire::ReplyFacts facts = facts_of(request, date());
+  if (stream.is_draining && request.framing == Framing::kHttp && stream.input.is_empty()) {
+    facts.keep_alive = false;
+  }
+  return facts;
+}
+
+std::string_view Dispatcher::date() {
+  timespec now{};
+  clock_gettime(CLOCK_REALTIME_COARSE, &now);
+  if (now.tv_sec != date_s_) {
+    date_s_ = now.tv_sec;
+    wire::format_http_date(now.tv_sec, date_);
+  }
+  return {date_, kHttpDateBytes};
+}
+
+}  // namespace hrmr::server

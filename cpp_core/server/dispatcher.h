@@ -1,0 +1,104 @@
+// Dispatcher: from the bytes of a stream to the function that answers them (DESIGN section 2), in
+// order.
+//
+// Pool requests that follow each other are gathered in one batch. Whatever else comes behind an
+// open batch (an inline request, an error, a command) is parked with it and handled when the batch
+// is back.
+//
+// Threads: one per shard, on its loop.
+#pragma once
+
+#include <ctime>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "modules/route_table.h"
+#include "server/options.h"
+#include "server/stream.h"
+#include "work/worker_pool.h"
+
+namespace hrmr::server {
+
+// What the built-in commands and the batches need of the server.
+class Control {
+ public:
+  // `done` runs on the reload thread, once, with the text that the client gets.
+  virtual void reload(std::vector<std::string> only, std::function<void(std::string)> done) = 0;
+  virtual void begin_shutdown() = 0;
+  virtual work::WorkerPool& pool(modules::Run where) = 0;
+  virtual void drained(modules::Module* module) = 0;
+
+ protected:
+  ~Control() = default;
+};
+
+enum class Step : uint8_t {
+  kDone,         // one request was answered or put into the batch; ask again
+  kNeedMore,     // no complete request in the input
+  kBareCommand,  // as kNeedMore, and the input is a built-in word without its newline
+  kAway,         // a batch or a command is under way; ask again when the owner is told
+  kClosing,      // stream.closes is set
+  kForeign,      // not a protocol of ours: close without a word
+};
+
+class Dispatcher {
+ public:
+  Dispatcher(const Options& options, net::EventLoop& loop, Control& control);
+  ~Dispatcher();
+
+  void swap_table(std::shared_ptr<const modules::RouteTable>& table) { table_.swap(table); }
+
+  // Handles one request. An open batch is sent off before anything but kDone is returned.
+  Step next(Stream& stream);
+  // Sends the open batch off, if there is one, before all of the input has been looked at.
+  void send_open_batch(Stream& stream);
+  // Runs a built-in word that came without its newline, after the quiet that says nothing follows.
+  Step run_bare_command(Stream& stream);
+  // Takes the replies of a batch that came back, and handles what was parked behind it.
+  void take_back(Stream& stream, Batch& batch);
+
+ private:
+  enum class Word : uint8_t { kReload, kClose, kShutdown };
+  struct Command {
+    Word word;
+    std::string_view arguments;
+  };
+
+  Step choose_framing(Stream& stream);
+  Step choose_opening(Stream& stream, std::string_view input);
+  bool is_still_open(const Stream& stream, std::string_view input) const;
+  Step frame(Stream& stream);
+  Step need_more(Stream& stream);
+  Step route(Stream& stream, const Exchange& exchange);
+  bool route_command(Stream& stream, const Exchange& exchange, Step& step);
+  Step answer_inline(Stream& stream, const Exchange& exchange);
+  Step enqueue(Stream& stream, const Exchange& exchange);
+  Step park(Stream& stream, const Exchange& exchange);
+  Step send_off(Stream& stream);
+  void refuse_batch(Stream& stream, Batch& batch);
+  Step fail(Stream& stream, const wire::Request& request, int status, std::string_view message);
+  Step refuse(Stream& stream, std::string_view reply);
+  Step run_command(Stream& stream, const Command& command);
+  Step start_reload(Stream& stream, std::string_view names);
+  bool may_administer(const Stream& stream) const;
+  static bool parse_command(std::string_view line, Command& command);
+  void recycle(Batch& batch);
+  Batch& open_batch(Stream& stream, modules::Run where);
+  wire::ReplyFacts facts_for(const Stream& stream, const wire::Request& request);
+  std::string_view date();
+
+  const Options& options_;
+  net::EventLoop& loop_;
+  Control& control_;
+  std::shared_ptr<const modules::RouteTable> table_;
+  wire::FrameLimits frame_limits_;
+  wire::HeaderTable headers_;
+  std::vector<std::unique_ptr<Batch>> batches_;
+  std::vector<Batch*> free_batches_;
+  std::time_t date_s_ = 0;
+  char date_[kHttpDateBytes] = {};
+};
+
+}  // namespace hrmr::server

@@ -1,0 +1,125 @@
+#include "server/exchange.h"
+
+#include <cstring>
+#include <string>
+#include <type_traits>
+
+#include "server/host_table.h"
+
+namespace hrmr::server {
+namespace {
+
+// Header arrays are handed to modules as they are.
+static_assert(sizeof(wire::Text) == sizeof(hrmr_bytes) &&
+              sizeof(wire::Header) == sizeof(hrmr_header));
+static_assert(offsetof(wire::Text, size) == offsetof(hrmr_bytes, size));
+static_assert(offsetof(wire::Header, value) == offsetof(hrmr_header, value));
+static_assert(static_cast<int>(wire::WriteResult::kTooLarge) == HRMR_TOO_LARGE);
+
+hrmr_bytes bytes_of(std::string_view text) { return {text.data(), text.size()}; }
+
+hrmr_request module_view(const Exchange& exchange, std::string_view peer) {
+  const wire::Request& request = exchange.request;
+  hrmr_request view{};
+  view.size = sizeof(hrmr_request);
+  view.framing = static_cast<uint32_t>(request.framing);
+  view.http_minor = request.http_minor;
+  view.bytes = bytes_of(request.bytes);
+  view.rest = bytes_of(request.bytes.substr(exchange.route->prefix.size()));
+  view.peer = bytes_of(peer);
+  if (request.framing != wire::Framing::kHttp) return view;
+  const size_t mark = request.target.find('?');
+  view.method = bytes_of(request.method);
+  view.target = bytes_of(request.target);
+  view.path = bytes_of(request.target.substr(0, mark));
+  if (mark != std::string_view::npos) view.query = bytes_of(request.target.substr(mark + 1));
+  view.body = bytes_of(request.body);
+  view.headers = reinterpret_cast<const hrmr_header*>(exchange.headers);
+  view.header_count = exchange.header_count;
+  return view;
+}
+
+// A C++ exception must not leave a module (abi.h); one that does all the same ends here and not the
+// server.
+int call_guarded(const modules::Route& route, const hrmr_request& request, hrmr_reply& reply) {
+  try {
+    return route.function(&request, &reply, route.context);
+  } catch (...) {
+    return HRMR_FAILED;
+  }
+}
+
+}  // namespace
+
+wire::ReplyFacts facts_of(const wire::Request& request, std::string_view date) {
+  wire::ReplyFacts facts;
+  facts.framing = request.framing;
+  facts.head_only = request.head_only;
+  facts.keep_alive = request.keep_alive;
+  facts.http_minor = request.http_minor;
+  facts.date = date;
+  return facts;
+}
+
+bool answer(const Exchange& exchange, std::string_view peer, const wire::ReplyFacts& facts,
+            ByteBuffer& out) {
+  const hrmr_request request = module_view(exchange, peer);
+  hrmr_reply reply{wire::ReplyWriter(out, facts)};
+  const int result = call_guarded(*exchange.route, request, reply);
+  if (result != HRMR_OK && !reply.writer.has_failed()) {
+    const std::string& module = exchange.route->module->name();
+    const char* why = result == HRMR_TOO_LARGE ? "' made a reply that is too large" : "' failed";
+    reply.writer.fail(500, "module '" + module + why);
+  }
+  reply.writer.finish();
+  return reply.writer.closes();
+}
+
+void Batch::begin(BatchOwner& owner, modules::Run where, std::string_view peer,
+                  std::string_view date) {
+  owner_ = &owner;
+  where_ = where;
+  peer_ = peer;
+  std::memcpy(date_, date.data(), kHttpDateBytes);
+}
+
+void Batch::add(const Exchange& exchange) {
+  Exchange& slot = exchanges_[count_++];
+  slot = exchange;
+  headers_.insert(headers_.end(), exchange.headers, exchange.headers + exchange.header_count);
+}
+
+void Batch::park(const Exchange& exchange) {
+  parked_ = exchange;
+  headers_.insert(headers_.end(), exchange.headers, exchange.headers + exchange.header_count);
+  has_parked_ = true;
+}
+
+const Exchange& Batch::parked() {
+  parked_.headers = headers_.data() + (headers_.size() - parked_.header_count);
+  return parked_;
+}
+
+void Batch::clear() {
+  count_ = 0;
+  has_parked_ = false;
+  headers_.clear();
+  closes_ = false;
+  output_.clear();
+  if (output_.capacity() > limits::kBufferKeepBytes) output_.release();
+}
+
+void Batch::run() {
+  // The headers lie one after the other; only now has the vector stopped moving.
+  const wire::Header* headers = headers_.data();
+  for (size_t i = 0; i < count_ && !closes_; ++i) {
+    Exchange& exchange = exchanges_[i];
+    exchange.headers = headers;
+    headers += exchange.header_count;
+    const wire::ReplyFacts facts = facts_of(exchange.request, {date_, kHttpDateBytes});
+    closes_ = answer(exchange, peer_, facts, output_);
+  }
+  loop_.post(*this);
+}
+
+}  // namespace hrmr::server

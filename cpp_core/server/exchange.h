@@ -1,0 +1,97 @@
+// Exchange: one request with the route that answers it. Batch: consecutive pool requests of one
+// connection, which travel to a worker and back together, so that their order is kept and one
+// hand-over pays for all.
+//
+// Lifetime: the views of a request point into the connection's input buffer, which is neither
+// consumed further nor read into while its batch is away. Batches belong to their shard and are
+// used again. Threads: filled and taken back on the loop; run() on a worker in between.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <string_view>
+#include <vector>
+
+#include "base/byte_buffer.h"
+#include "base/limits.h"
+#include "modules/module.h"
+#include "net/event_loop.h"
+#include "wire/reply_writer.h"
+#include "wire/request.h"
+#include "work/worker_pool.h"
+
+namespace hrmr::server {
+
+inline constexpr size_t kHttpDateBytes = 29;
+
+struct Exchange {
+  wire::Request request;
+  const modules::Route* route = nullptr;
+  const wire::Header* headers = nullptr;
+  size_t header_count = 0;
+};
+
+// Calls the route's function and completes the reply, whatever the function did. The reply is
+// appended to `out`. Returns true when the connection is to be closed after it. Any thread that may
+// run the function.
+bool answer(const Exchange& exchange, std::string_view peer, const wire::ReplyFacts& facts,
+            ByteBuffer& out);
+
+// What a reply needs to know of its request. `date`: see ReplyFacts.
+wire::ReplyFacts facts_of(const wire::Request& request, std::string_view date);
+
+class Batch;
+
+// Who gets a batch back. On the loop's thread.
+class BatchOwner {
+ public:
+  virtual void on_batch_done(Batch& batch) = 0;
+
+ protected:
+  ~BatchOwner() = default;
+};
+
+class Batch final : public work::Job, public net::Letter {
+ public:
+  explicit Batch(net::EventLoop& loop) : loop_(loop) {}
+
+  void begin(BatchOwner& owner, modules::Run where, std::string_view peer, std::string_view date);
+  // Copies the headers, which live in the loop's scratch table.
+  void add(const Exchange& exchange);
+  // Keeps one more exchange, which the worker leaves alone: the request behind the batch that has
+  // to wait for it. Its route is matched again when the batch is back, by then the table may be
+  // another.
+  void park(const Exchange& exchange);
+  bool has_parked() const { return has_parked_; }
+  const Exchange& parked();
+  bool is_full() const { return count_ == limits::kBatchRequests; }
+  bool is_empty() const { return count_ == 0; }
+  modules::Run where() const { return where_; }
+  size_t count() const { return count_; }
+  const Exchange& at(size_t index) const { return exchanges_[index]; }
+
+  // After it is back: the replies in order, and whether the connection closes behind them.
+  ByteBuffer& output() { return output_; }
+  bool closes() const { return closes_; }
+  // Forgets the requests; keeps memory of ordinary size.
+  void clear();
+
+  void run() override;                                           // on a worker
+  void on_delivery() override { owner_->on_batch_done(*this); }  // on the loop
+
+ private:
+  net::EventLoop& loop_;
+  BatchOwner* owner_ = nullptr;
+  modules::Run where_ = modules::Run::kPool;
+  std::string_view peer_;
+  char date_[kHttpDateBytes] = {};
+  size_t count_ = 0;
+  std::array<Exchange, limits::kBatchRequests> exchanges_;
+  std::vector<wire::Header> headers_;
+  Exchange parked_;
+  bool has_parked_ = false;
+  ByteBuffer output_;
+  bool closes_ = false;
+};
+
+}  // namespace hrmr::server

@@ -1,0 +1,29 @@
+// Options of one server, checked and with every default filled in by Python
+// (python/hrmr/options.py). Threads: a value, not changed after start.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "base/limits.h"
+#include "modules/registry.h"
+
+namespace hrmr::server {
+
+struct Options {
+  std::string host = "127.0.0.1";
+  uint16_t port = 0;                         // 0: any free one
+  unsigned loops = 1;                        // 1 to limits::kLoopsMax
+  unsigned threads = 4;                      // pool threads
+  unsigned python_threads = 4;               // threads for Python functions
+  size_t queue_slots = limits::kQueueSlots;  // per pool; a power of two
+  size_t body_bytes_max = limits::kBodyBytesMax;
+  size_t connections_max = limits::kConnectionsMax;
+  uint64_t idle_timeout_ms = 300'000;  // 0: none
+  uint64_t drain_timeout_ms = 10'000;  // how long SHUTDOWN waits for requests in flight
+  bool admin_from_anywhere = false;    // RELOAD and SHUTDOWN from other machines too
+  modules::RegistryOptions registry;
+};
+
+}  // namespace hrmr::server

@@ -1,0 +1,251 @@
+#include "server/server.h"
+
+#include <sys/eventfd.h>
+
+#include <future>
+#include <utility>
+
+#include "base/clock.h"
+#include "server/host_table.h"
+
+namespace hrmr::server {
+namespace {
+
+// Beyond the drain timeout: what the pools get to finish a handler whose connection is closed.
+constexpr uint64_t kStopSlackMs = 500;
+
+// A table on its way to one loop. Takes the loop's old table back, so that the thread that
+// publishes pays for freeing it.
+class TableLetter final : public net::Letter {
+ public:
+  void on_delivery() override {
+    shard->dispatcher().swap_table(table);
+    for (modules::Module* module : *retired) {
+      if (module->retire_on(shard->loop().index())) control->drained(module);
+    }
+    const std::lock_guard lock(*mutex);
+    if (--*left == 0) done->notify_one();
+  }
+
+  Shard* shard = nullptr;
+  Control* control = nullptr;
+  std::shared_ptr<const modules::RouteTable> table;
+  const std::vector<modules::Module*>* retired = nullptr;
+  std::mutex* mutex = nullptr;
+  std::condition_variable* done = nullptr;
+  size_t* left = nullptr;
+};
+
+// A reload thread that is stopping lets the promise go without a value.
+template <class T>
+T value_or(std::future<T> result, T otherwise) {
+  try {
+    return result.get();
+  } catch (const std::future_error&) {
+    return otherwise;
+  }
+}
+
+}  // namespace
+
+Server::Server(Options options, std::vector<std::unique_ptr<modules::Loader>> loaders,
+               std::unique_ptr<work::Crew> python_crew)
+    : options_(std::move(options)),
+      native_loader_(host_table(), log_),
+      loaders_(std::move(loaders)) {
+  options_.registry.loops = options_.loops;
+  std::vector<modules::Loader*> all = {&native_loader_};
+  for (const auto& loader : loaders_) all.push_back(loader.get());
+  registry_ =
+      std::make_unique<modules::ModuleRegistry>(options_.registry, std::move(all), *this, log_);
+  reload_thread_ = std::make_unique<modules::ReloadThread>(*registry_, log_);
+  pool_ = std::make_unique<work::WorkerPool>(
+      work::PoolOptions{"hrmr-pool", options_.threads, options_.queue_slots},
+      std::make_unique<work::Crew>());
+  if (python_crew != nullptr) {
+    python_pool_ = std::make_unique<work::WorkerPool>(
+        work::PoolOptions{"hrmr-py", options_.python_threads, options_.queue_slots},
+        std::move(python_crew));
+  }
+  for (unsigned i = 0; i < options_.loops; ++i) {
+    shards_.push_back(std::make_unique<Shard>(i, options_, *this, log_));
+  }
+}
+
+Server::~Server() = default;
+
+Status Server::start() {
+  stopped_fd_ = Fd(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
+  if (!stopped_fd_.is_open()) return errno_status("make", "an eventfd");
+  // The port first: when it is taken, nothing else has happened yet.
+  std::vector<Fd> listening;
+  net::Address address{options_.host, options_.port, options_.loops > 1};
+  for (unsigned i = 0; i < options_.loops; ++i) {
+    Result<Fd> opened = net::open_listening_socket(address, i == 0);
+    if (!opened.is_ok()) return opened.status();
+    listening.push_back(opened.take());
+    address.port = net::bound_port(listening.back().get());
+  }
+  port_ = address.port;
+  const Status started = start_threads();
+  if (!started.is_ok()) {
+    stop_threads();
+    return started;
+  }
+  (void)reload(std::vector<std::string>{});
+  for (unsigned i = 0; i < options_.loops; ++i) shards_[i]->listen(std::move(listening[i]));
+  return Status::ok();
+}
+
+Status Server::start_threads() {
+  {
+    const std::lock_guard lock(mutex_);
+    state_ = State::kServing;
+    shards_left_ = shards_.size();
+  }
+  for (const auto& shard : shards_) {
+    const Status started = shard->start();
+    if (!started.is_ok()) return started;
+  }
+  const Status pool_started = pool_->start();
+  if (!pool_started.is_ok()) return pool_started;
+  if (python_pool_ != nullptr) {
+    const Status python_started = python_pool_->start();
+    if (!python_started.is_ok()) return python_started;
+  }
+  return reload_thread_->start();
+}
+
+// Also the way back from a start that failed half-way. The pools have stopped, or never ran.
+void Server::stop_threads() {
+  reload_thread_->stop();
+  const uint64_t at_once_ms = monotonic_ms() + kStopSlackMs;
+  (void)pool_->stop(at_once_ms);
+  if (python_pool_ != nullptr) (void)python_pool_->stop(at_once_ms);
+  for (const auto& shard : shards_) shard->stop();
+  registry_->unload_all();
+  log_.close();
+  const std::lock_guard lock(mutex_);
+  state_ = State::kStopped;
+}
+
+modules::ReloadReport Server::reload(std::vector<std::string> only) {
+  auto promise = std::make_shared<std::promise<modules::ReloadReport>>();
+  std::future<modules::ReloadReport> result = promise->get_future();
+  auto done = [this, promise = std::move(promise)](const modules::ReloadReport& report) {
+    log_report(report);
+    promise->set_value(report);
+  };
+  reload_thread_->reload(std::move(only), std::move(done));
+  return value_or(std::move(result), modules::ReloadReport());
+}
+
+void Server::reload(std::vector<std::string> only, std::function<void(std::string)> done) {
+  reload_thread_->reload(std::move(only),
+                         [this, done = std::move(done)](const modules::ReloadReport& report) {
+                           log_report(report);
+                           done(modules::to_text(report));
+                         });
+}
+
+void Server::request_reload() {
+  reload({}, [](const std::string&) {});
+}
+
+modules::ReloadReport Server::set_inline_module(const std::string& name, modules::Loader& loader,
+                                                uint64_t revision) {
+  reload_thread_->run(
+      [this, name, &loader, revision] { registry_->set_inline_module(name, loader, revision); });
+  return reload({name});
+}
+
+std::vector<modules::ModuleInfo> Server::modules() {
+  // Shared, because the setter may still be inside the promise when the waiter has its value.
+  auto promise = std::make_shared<std::promise<std::vector<modules::ModuleInfo>>>();
+  std::future<std::vector<modules::ModuleInfo>> result = promise->get_future();
+  reload_thread_->run(
+      [this, promise = std::move(promise)] { promise->set_value(registry_->loaded()); });
+  return value_or(std::move(result), {});
+}
+
+void Server::log_report(const modules::ReloadReport& report) {
+  for (const modules::Outcome& outcome : report.outcomes) {
+    if (outcome.change == modules::Change::kUnchanged) continue;
+    const bool is_failure = outcome.change == modules::Change::kFailed;
+    log_.write(is_failure ? LogLevel::kError : LogLevel::kInfo, "reload",
+               modules::to_text(outcome));
+  }
+}
+
+void Server::begin_shutdown() {
+  {
+    const std::lock_guard lock(mutex_);
+    if (state_ != State::kServing) return;
+    state_ = State::kDraining;
+  }
+  for (const auto& shard : shards_) shard->begin_drain();
+}
+
+void Server::on_drained() {
+  const std::lock_guard lock(mutex_);
+  if (--shards_left_ != 0) return;
+  drained_.notify_all();
+  const uint64_t one = 1;
+  (void)!::write(stopped_fd_.get(), &one, sizeof one);
+}
+
+bool Server::stop() {
+  {
+    const std::lock_guard lock(mutex_);
+    if (state_ == State::kNew || state_ == State::kStopped) return true;
+  }
+  begin_shutdown();
+  {
+    std::unique_lock lock(mutex_);
+    drained_.wait(lock, [this] { return shards_left_ == 0; });
+  }
+  // The connections are done or given up. A handler that runs on regardless keeps its pool.
+  const uint64_t deadline_ms = monotonic_ms() + kStopSlackMs;
+  bool have_ended = pool_->stop(deadline_ms);
+  if (python_pool_ != nullptr) have_ended = python_pool_->stop(deadline_ms) && have_ended;
+  if (!have_ended) return false;
+  stop_threads();
+  return true;
+}
+
+work::WorkerPool& Server::pool(modules::Run where) {
+  return where == modules::Run::kPython ? *python_pool_ : *pool_;
+}
+
+void Server::drained(modules::Module* module) { reload_thread_->drained(module); }
+
+bool Server::take_place() {
+  if (connections_.fetch_add(1, std::memory_order_relaxed) < options_.connections_max) return true;
+  connections_.fetch_sub(1, std::memory_order_relaxed);
+  return false;
+}
+
+void Server::give_place() { connections_.fetch_sub(1, std::memory_order_relaxed); }
+
+void Server::publish(std::shared_ptr<const modules::RouteTable> table,
+                     const std::vector<modules::Module*>& retired) {
+  std::mutex mutex;
+  std::condition_variable done;
+  size_t left = shards_.size();
+  std::vector<TableLetter> letters(shards_.size());
+  for (size_t i = 0; i < shards_.size(); ++i) {
+    TableLetter& letter = letters[i];
+    letter.shard = shards_[i].get();
+    letter.control = this;
+    letter.table = table;
+    letter.retired = &retired;
+    letter.mutex = &mutex;
+    letter.done = &done;
+    letter.left = &left;
+    shards_[i]->loop().post(letter);
+  }
+  std::unique_lock lock(mutex);
+  done.wait(lock, [&] { return left == 0; });
+}
+
+}  // namespace hrmr::server

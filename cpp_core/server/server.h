@@ -1,0 +1,95 @@
+// Server: one TCP port, its shards, pools, modules and the reload thread, put together.
+//
+// start -> serves -> begin_shutdown (RELOAD's sibling SHUTDOWN, a signal, the embedding program) ->
+// drained: stopped_fd becomes readable -> stop, which joins everything.
+//
+// Threads: start, stop from one; reload, begin_shutdown, set_inline_module from any.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/status.h"
+#include "modules/native_loader.h"
+#include "modules/registry.h"
+#include "modules/reload_thread.h"
+#include "server/options.h"
+#include "server/shard.h"
+#include "work/worker_pool.h"
+
+namespace hrmr::server {
+
+class Server final : public ShardOwner, public modules::Publisher {
+ public:
+  // `loaders` besides the native one, and the crew of the threads that run Route::run == kPython;
+  // both from bind, null and empty without Python.
+  Server(Options options, std::vector<std::unique_ptr<modules::Loader>> loaders,
+         std::unique_ptr<work::Crew> python_crew);
+  ~Server();  // stop() has returned true, or start() was never called
+
+  // Binds, loads all modules (one that fails is in the log and does not keep the others from
+  // serving), listens. On error nothing is left running.
+  Status start();
+  uint16_t port() const { return port_; }
+
+  // Waits for the result. Not from a loop or the reload thread.
+  modules::ReloadReport reload(std::vector<std::string> only);
+  // Does not wait; the result goes to the log.
+  void request_reload();
+  void begin_shutdown() override;
+  // Readable once the server has stopped serving.
+  int stopped_fd() const { return stopped_fd_.get(); }
+  // Drains within the bound and joins all threads. False: handlers still run past it, and the
+  // server must not be destroyed before a later call has returned true.
+  bool stop();
+
+  // Announces the module without a file and reloads it alone.
+  modules::ReloadReport set_inline_module(const std::string& name, modules::Loader& loader,
+                                          uint64_t revision);
+  // What is loaded, by name. Waits for its turn on the reload thread.
+  std::vector<modules::ModuleInfo> modules();
+  Log& log() { return log_; }
+
+  // Control, ShardOwner, Publisher: for the rooms below.
+  void reload(std::vector<std::string> only, std::function<void(std::string)> done) override;
+  work::WorkerPool& pool(modules::Run where) override;
+  void drained(modules::Module* module) override;
+  bool take_place() override;
+  void give_place() override;
+  void on_drained() override;
+  void publish(std::shared_ptr<const modules::RouteTable> table,
+               const std::vector<modules::Module*>& retired) override;
+
+ private:
+  enum class State : uint8_t { kNew, kServing, kDraining, kStopped };
+
+  Status start_threads();
+  void stop_threads();
+  void log_report(const modules::ReloadReport& report);
+
+  Options options_;
+  Log log_;
+  modules::NativeLoader native_loader_;
+  std::vector<std::unique_ptr<modules::Loader>> loaders_;
+  std::unique_ptr<modules::ModuleRegistry> registry_;
+  std::unique_ptr<modules::ReloadThread> reload_thread_;
+  std::unique_ptr<work::WorkerPool> pool_;
+  std::unique_ptr<work::WorkerPool> python_pool_;
+  std::vector<std::unique_ptr<Shard>> shards_;
+  std::atomic<size_t> connections_{0};
+  uint16_t port_ = 0;
+  Fd stopped_fd_;
+  std::mutex mutex_;
+  std::condition_variable drained_;
+  size_t shards_left_ = 0;  // that have not drained
+  State state_ = State::kNew;
+};
+
+}  // namespace hrmr::server

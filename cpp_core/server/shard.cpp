@@ -1,0 +1,143 @@
+#include "server/shard.h"
+
+#include <pthread.h>
+
+#include <csignal>
+#include <functional>
+#include <string>
+#include <utility>
+
+namespace hrmr::server {
+namespace {
+
+// A letter that is sent once, on a cold path.
+class Errand final : public net::Letter {
+ public:
+  explicit Errand(std::function<void()> work) : work_(std::move(work)) {}
+  void on_delivery() override {
+    work_();
+    delete this;
+  }
+
+ private:
+  std::function<void()> work_;
+};
+
+}  // namespace
+
+Shard::Shard(unsigned index, const Options& options, ShardOwner& owner, Log& log)
+    : options_(options),
+      owner_(owner),
+      log_(log),
+      loop_(index),
+      dispatcher_(options, loop_, owner) {}
+
+Shard::~Shard() {
+  while (connections_ != nullptr) {
+    Connection* connection = connections_;
+    connections_ = connection->next_;
+    delete connection;
+  }
+}
+
+Status Shard::start() {
+  const Status opened = loop_.open();
+  if (!opened.is_ok()) return opened;
+  // Signals are the main thread's: the loop inherits a mask that blocks them all.
+  sigset_t all;
+  sigset_t before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  thread_ = std::thread([this] {
+    const std::string name = "hrmr-loop-" + std::to_string(loop_.index());
+    pthread_setname_np(pthread_self(), name.c_str());
+    loop_.run();
+    close_all();
+  });
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  return Status::ok();
+}
+
+void Shard::listen(Fd listening) {
+  loop_.post(*new Errand([this, fd = listening.release()] {
+    if (is_draining_) {
+      ::close(fd);
+      return;
+    }
+    listener_ = std::make_unique<net::Listener>(loop_, log_, *this);
+    const Status attached = listener_->attach(Fd(fd));
+    if (!attached.is_ok()) log_.error("server", attached.message());
+  }));
+}
+
+void Shard::begin_drain() {
+  loop_.post(*new Errand([this] { drain_now(); }));
+}
+
+void Shard::drain_now() {
+  if (is_draining_) return;
+  is_draining_ = true;
+  if (listener_ != nullptr) listener_->close();
+  loop_.timers().arm(*this, options_.drain_timeout_ms);
+  Connection* connection = connections_;
+  while (connection != nullptr) {
+    Connection* next = connection->next_;
+    connection->drain();
+    connection = next;
+  }
+  check_drained();
+}
+
+void Shard::on_timer() {
+  close_all();
+  // Connections with a handler still running stay in the list; nobody waits for them any more.
+  if (!std::exchange(has_drained_, true)) owner_.on_drained();
+}
+
+void Shard::close_all() {
+  Connection* connection = connections_;
+  while (connection != nullptr) {
+    Connection* next = connection->next_;
+    connection->destroy();
+    connection = next;
+  }
+}
+
+void Shard::check_drained() {
+  if (!is_draining_ || connections_ != nullptr || has_drained_) return;
+  has_drained_ = true;
+  loop_.timers().disarm(*this);
+  owner_.on_drained();
+}
+
+void Shard::stop() {
+  if (!thread_.joinable()) return;
+  loop_.stop();
+  thread_.join();
+}
+
+void Shard::on_accepted(Fd fd, const net::Peer& peer) {
+  if (is_draining_ || !owner_.take_place()) return;  // closed by its owner
+  auto* connection = new Connection(*this, std::move(fd), peer);
+  connection->next_ = connections_;
+  if (connections_ != nullptr) connections_->previous_ = connection;
+  connections_ = connection;
+  const Status opened = connection->open();
+  if (opened.is_ok()) return;
+  log_.warn("server", opened.message());
+  connection->destroy();
+}
+
+void Shard::forget(Connection& connection) {
+  if (connection.next_ != nullptr) connection.next_->previous_ = connection.previous_;
+  if (connection.previous_ != nullptr) {
+    connection.previous_->next_ = connection.next_;
+  } else {
+    connections_ = connection.next_;
+  }
+  owner_.give_place();
+  loop_.retire_later(&connection);
+  check_drained();
+}
+
+}  // namespace hrmr::server

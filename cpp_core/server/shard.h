@@ -1,0 +1,89 @@
+// Shard: one event loop with all that belongs to it alone: its thread, its listener, its
+// connections, their buffers, the route table it sees.
+//
+// Threads: start, stop and join from the thread that owns the server; publish, begin_drain from
+// any; the rest on the loop's own.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <thread>
+
+#include "base/byte_buffer.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "net/event_loop.h"
+#include "net/listener.h"
+#include "net/timer_wheel.h"
+#include "server/connection.h"
+#include "server/dispatcher.h"
+#include "server/options.h"
+
+namespace hrmr::server {
+
+// What a shard tells its server.
+class ShardOwner : public Control {
+ public:
+  // One more connection may be accepted; give_place when it is gone.
+  virtual bool take_place() = 0;
+  virtual void give_place() = 0;
+  // After begin_drain: the listener is closed and no connection is left, or the time was up.
+  virtual void on_drained() = 0;
+
+ protected:
+  ~ShardOwner() = default;
+};
+
+class Shard final : public net::AcceptHandler, public net::Timer {
+ public:
+  Shard(unsigned index, const Options& options, ShardOwner& owner, Log& log);
+  ~Shard();
+  Shard(const Shard&) = delete;
+  Shard& operator=(const Shard&) = delete;
+
+  Status start();
+  // Begins to accept.
+  void listen(Fd listening);
+  // Stops accepting; closes each connection once what it has asked is answered, all of them after
+  // the drain timeout. Then on_drained, once.
+  void begin_drain();
+  // Ends the loop and joins its thread. All batches are back by then.
+  void stop();
+
+  net::EventLoop& loop() { return loop_; }
+  Dispatcher& dispatcher() { return dispatcher_; }
+  BufferPool& buffers() { return buffers_; }
+  const Options& options() const { return options_; }
+
+  // Buffers for a stream that has none.
+  void lend_input(Stream& stream) {
+    if (stream.input.capacity() == 0) stream.input = buffers_.take();
+  }
+  void lend_output(Stream& stream) {
+    if (stream.output.capacity() == 0) stream.output = buffers_.take();
+  }
+  // The connection is closed and nothing of it is away: it is freed at the end of the turn.
+  void forget(Connection& connection);
+
+  void on_accepted(Fd fd, const net::Peer& peer) override;
+  void on_timer() override;
+
+ private:
+  void drain_now();
+  void close_all();
+  void check_drained();
+
+  const Options& options_;
+  ShardOwner& owner_;
+  Log& log_;
+  net::EventLoop loop_;
+  BufferPool buffers_;
+  Dispatcher dispatcher_;
+  std::unique_ptr<net::Listener> listener_;
+  Connection* connections_ = nullptr;
+  bool is_draining_ = false;
+  bool has_drained_ = false;
+  std::thread thread_;
+};
+
+}  // namespace hrmr::server

@@ -1,0 +1,49 @@
+// Stream: what a connection has read and not answered, and what it has answered and not sent. The
+// part of a connection that the Dispatcher works on; it knows no socket.
+//
+// Threads: its loop's.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/byte_buffer.h"
+#include "net/listener.h"
+#include "server/exchange.h"
+#include "wire/framer.h"
+
+namespace hrmr::server {
+
+// A connection that spoke HTTP stays HTTP; one that spoke anything else never becomes HTTP.
+enum class Protocol : uint8_t { kUndecided, kHttp, kText };
+
+class StreamOwner : public BatchOwner {
+ public:
+  // A RELOAD of this stream is done. On the loop's thread.
+  virtual void on_command_done(std::string_view reply) = 0;
+
+ protected:
+  ~StreamOwner() = default;
+};
+
+struct Stream {
+  StreamOwner* owner = nullptr;
+  net::Peer peer{};
+  ByteBuffer input;
+  ByteBuffer output;
+  wire::FramerSlot framer;
+  Protocol protocol = Protocol::kUndecided;
+  bool at_end = false;       // the peer has sent its last byte
+  bool is_away = false;      // a batch or a command is under way: the input is not touched
+  bool closes = false;       // nothing more is read as a request; close when the output is sent
+  bool is_draining = false;  // the server shuts down: the next reply is the last
+  Batch* batch = nullptr;    // being filled
+  size_t opening_bytes = 0;  // of the first line, looked at and not decided
+  // What the framer said behind the batch that is away: sent when it is back.
+  std::string_view late_reply;
+  bool is_refused = false;  // that was a refusal, which ends the connection
+
+  std::string_view peer_name() const { return {peer.name, peer.name_size}; }
+};
+
+}  // namespace hrmr::server
