@@ -151,11 +151,12 @@ void Connection::settle(bool wants_turn) {
 }
 
 bool Connection::is_idle() const {
-  return !stream_.is_away && stream_.output.is_empty() && stream_.input.is_empty();
+  return !stream_.is_away && stream_.resting == nullptr && stream_.output.is_empty() &&
+         stream_.input.is_empty();
 }
 
 void Connection::release_buffers() {
-  if (stream_.input.is_empty()) shard_.buffers().give(stream_.input);
+  if (stream_.input.is_empty() && stream_.resting == nullptr) shard_.buffers().give(stream_.input);
   if (stream_.output.is_empty()) shard_.buffers().give(stream_.output);
 }
 
@@ -250,6 +251,7 @@ void Connection::destroy() {
   shard_.loop().remove(fd_.get(), *this);
   shard_.loop().timers().disarm(*this);
   fd_.reset();
+  shard_.dispatcher().drop(stream_);
   if (!stream_.is_away) shard_.forget(*this);
 }
 

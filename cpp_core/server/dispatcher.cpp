@@ -64,6 +64,7 @@ Dispatcher::Dispatcher(const Options& options, net::EventLoop& loop, Control& co
 Dispatcher::~Dispatcher() = default;
 
 Step Dispatcher::next(Stream& stream) {
+  if (stream.resting != nullptr) return submit(stream, *std::exchange(stream.resting, nullptr));
   const Step chosen = choose_framing(stream);
   if (chosen == Step::kDone) return frame(stream);
   if (chosen == Step::kNeedMore) return need_more(stream);
@@ -233,7 +234,10 @@ void Dispatcher::send_open_batch(Stream& stream) {
 }
 
 Step Dispatcher::send_off(Stream& stream) {
-  Batch& batch = *std::exchange(stream.batch, nullptr);
+  return submit(stream, *std::exchange(stream.batch, nullptr));
+}
+
+Step Dispatcher::submit(Stream& stream, Batch& batch) {
   stream.is_away = true;
   if (control_.pool(batch.where()).submit(&batch)) return Step::kAway;
   refuse_batch(stream, batch);
@@ -243,21 +247,36 @@ Step Dispatcher::send_off(Stream& stream) {
 
 // The queue is full: every request of the batch is refused, in its place.
 void Dispatcher::refuse_batch(Stream& stream, Batch& batch) {
-  for (size_t i = 0; i < batch.count() && !stream.closes; ++i) {
+  for (size_t i = batch.next(); i < batch.count() && !stream.closes; ++i) {
     const wire::Request& request = batch.at(i).request;
     (void)fail(stream, request, 503, "overloaded: the queue is full, try again");
   }
-  take_back(stream, batch);
+  finish_batch(stream, batch);
 }
 
 void Dispatcher::take_back(Stream& stream, Batch& batch) {
-  stream.is_away = false;
   if (stream.output.is_empty()) {
     stream.output.swap(batch.output());
   } else {
     stream.output.append(batch.output().view());
   }
+  batch.output().clear();
   stream.closes = stream.closes || batch.closes();
+  if (stream.closes || batch.is_finished()) {
+    finish_batch(stream, batch);
+  } else {
+    stream.is_away = false;
+    stream.resting = &batch;
+  }
+}
+
+void Dispatcher::drop(Stream& stream) {
+  if (stream.resting != nullptr) recycle(*std::exchange(stream.resting, nullptr));
+}
+
+// Behind the batch's last reply comes what had to wait for it.
+void Dispatcher::finish_batch(Stream& stream, Batch& batch) {
+  stream.is_away = false;
   if (!stream.closes && !stream.late_reply.empty()) {
     stream.output.append(std::exchange(stream.late_reply, {}));
     stream.closes = stream.is_refused;

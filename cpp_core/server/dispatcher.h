@@ -58,6 +58,8 @@ class Dispatcher {
   Step run_bare_command(Stream& stream);
   // Takes the replies of a batch that came back, and handles what was parked behind it.
   void take_back(Stream& stream, Batch& batch);
+  // Forgets the batch that rests; the stream's connection is closed.
+  void drop(Stream& stream);
 
  private:
   enum class Word : uint8_t { kReload, kClose, kShutdown };
@@ -77,6 +79,8 @@ class Dispatcher {
   Step enqueue(Stream& stream, const Exchange& exchange);
   Step park(Stream& stream, const Exchange& exchange);
   Step send_off(Stream& stream);
+  Step submit(Stream& stream, Batch& batch);
+  void finish_batch(Stream& stream, Batch& batch);
   void refuse_batch(Stream& stream, Batch& batch);
   Step fail(Stream& stream, const wire::Request& request, int status, std::string_view message);
   Step refuse(Stream& stream, std::string_view reply);

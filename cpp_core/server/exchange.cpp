@@ -101,7 +101,7 @@ const Exchange& Batch::parked() {
 }
 
 void Batch::clear() {
-  count_ = 0;
+  count_ = next_ = 0;
   has_parked_ = false;
   headers_.clear();
   closes_ = false;
@@ -112,10 +112,13 @@ void Batch::clear() {
 void Batch::run() {
   // The headers lie one after the other; only now has the vector stopped moving.
   const wire::Header* headers = headers_.data();
-  for (size_t i = 0; i < count_ && !closes_; ++i) {
-    Exchange& exchange = exchanges_[i];
-    exchange.headers = headers;
-    headers += exchange.header_count;
+  for (size_t i = 0; i < count_; ++i) {
+    exchanges_[i].headers = headers;
+    headers += exchanges_[i].header_count;
+  }
+  // Large replies are sent before more are made: what waits in memory for a peer stays bounded.
+  while (!is_finished() && output_.size() <= limits::kOutputHighBytes) {
+    const Exchange& exchange = exchanges_[next_++];
     const wire::ReplyFacts facts = facts_of(exchange.request, {date_, kHttpDateBytes});
     closes_ = answer(exchange, peer_, facts, output_);
   }

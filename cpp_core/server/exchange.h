@@ -70,6 +70,9 @@ class Batch final : public work::Job, public net::Letter {
   size_t count() const { return count_; }
   const Exchange& at(size_t index) const { return exchanges_[index]; }
 
+  // False: it came back early, because its replies grew large; submitted again, it goes on.
+  bool is_finished() const { return closes_ || next_ == count_; }
+  size_t next() const { return next_; }
   // After it is back: the replies in order, and whether the connection closes behind them.
   ByteBuffer& output() { return output_; }
   bool closes() const { return closes_; }
@@ -86,6 +89,7 @@ class Batch final : public work::Job, public net::Letter {
   std::string_view peer_;
   char date_[kHttpDateBytes] = {};
   size_t count_ = 0;
+  size_t next_ = 0;  // to be answered
   std::array<Exchange, limits::kBatchRequests> exchanges_;
   std::vector<wire::Header> headers_;
   Exchange parked_;

@@ -38,6 +38,7 @@ struct Stream {
   bool closes = false;       // nothing more is read as a request; close when the output is sent
   bool is_draining = false;  // the server shuts down: the next reply is the last
   Batch* batch = nullptr;    // being filled
+  Batch* resting = nullptr;  // came back early: goes on once its replies so far are sent
   size_t opening_bytes = 0;  // of the first line, looked at and not decided
   // What the framer said behind the batch that is away: sent when it is back.
   std::string_view late_reply;

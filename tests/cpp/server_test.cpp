@@ -1,0 +1,391 @@
+// The whole server over real sockets, without Python: threads, order, reload under load, shutdown.
+// Run under the thread and address sanitizers, this is where races of the hall would show.
+#include "server/server.h"
+
+#include <doctest/doctest.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "server/host_table.h"
+
+using namespace hrmr;
+using hrmr::modules::LoadedModule;
+using hrmr::modules::Run;
+using hrmr::server::Server;
+
+namespace {
+
+hrmr_bytes bytes(std::string_view text) { return {text.data(), text.size()}; }
+
+// Answers with its context, a text, then what followed the prefix.
+int say(const hrmr_request* request, hrmr_reply* reply, void* context) {
+  const hrmr_host& host = server::host_table();
+  host.write(reply, bytes(static_cast<const char*>(context)));
+  host.write(reply, request->rest);
+  return host.write(reply, HRMR_BYTES("\n"));
+}
+
+int throw_up(const hrmr_request*, hrmr_reply* reply, void*) {
+  server::host_table().write(reply, HRMR_BYTES("half an ans"));
+  throw 42;
+}
+
+// A reply that is larger than what may wait for a peer.
+int say_much(const hrmr_request*, hrmr_reply* reply, void*) {
+  const std::string text(3 * limits::kOutputHighBytes, 'x');
+  return server::host_table().write(reply, bytes(text + "\n"));
+}
+
+struct Door {
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool is_open = false;
+  int waiting = 0;
+
+  void open() {
+    const std::lock_guard lock(mutex);
+    is_open = true;
+    changed.notify_all();
+  }
+  void await_visitors(int count) {
+    std::unique_lock lock(mutex);
+    changed.wait(lock, [&] { return waiting >= count; });
+  }
+};
+
+int wait_at_door(const hrmr_request* request, hrmr_reply* reply, void* context) {
+  auto& door = *static_cast<Door*>(context);
+  {
+    std::unique_lock lock(door.mutex);
+    ++door.waiting;
+    door.changed.notify_all();
+    door.changed.wait(lock, [&] { return door.is_open; });
+  }
+  return say(request, reply, const_cast<char*>("through"));
+}
+
+struct Spec {
+  const char* prefix;
+  Run run;
+  hrmr_handler function;
+  const void* context;
+  modules::RouteFraming framing = modules::RouteFraming::kLine;
+};
+
+class NoImage final : public modules::Image {
+ public:
+  explicit NoImage(std::atomic<int>& unloads) : unloads_(unloads) {}
+  void unload() override { ++unloads_; }
+  Status close() override { return Status::ok(); }
+
+ private:
+  std::atomic<int>& unloads_;
+};
+
+class SpecLoader final : public modules::Loader {
+ public:
+  std::string_view suffix() const override { return {}; }
+  Result<LoadedModule> load(const modules::LoadRequest&) override {
+    LoadedModule loaded;
+    loaded.image = std::make_unique<NoImage>(unloads);
+    for (const Spec& spec : specs) {
+      auto route = std::make_unique<modules::Route>();
+      route->prefix = spec.prefix;
+      route->run = spec.run;
+      route->function = spec.function;
+      route->context = const_cast<void*>(spec.context);
+      route->framing = spec.framing;
+      loaded.routes.push_back(std::move(route));
+    }
+    return loaded;
+  }
+  bool is_same_content(const std::string&, const modules::Image&) const override { return false; }
+
+  std::vector<Spec> specs;
+  std::atomic<int> unloads{0};
+};
+
+class Client {
+ public:
+  explicit Client(uint16_t port) : fd_(::socket(AF_INET, SOCK_STREAM, 0)) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(port);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    REQUIRE(::connect(fd_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
+  }
+
+  void send(std::string_view text) {
+    while (!text.empty()) {
+      const ssize_t sent = ::send(fd_.get(), text.data(), text.size(), MSG_NOSIGNAL);
+      if (sent <= 0) return;
+      text.remove_prefix(static_cast<size_t>(sent));
+    }
+  }
+  void finish() { ::shutdown(fd_.get(), SHUT_WR); }
+
+  // Up to and with the next '\n'; what there is when the peer closes or 20 s have passed.
+  std::string line() {
+    size_t end = std::string::npos;
+    while ((end = read_.find('\n')) == std::string::npos) {
+      if (!read_more()) break;
+    }
+    const size_t size = end == std::string::npos ? read_.size() : end + 1;
+    std::string text = read_.substr(0, size);
+    read_.erase(0, size);
+    return text;
+  }
+  std::string rest() {
+    while (read_more()) {
+    }
+    return std::exchange(read_, {});
+  }
+
+ private:
+  bool read_more() {
+    pollfd waiting{fd_.get(), POLLIN, 0};
+    if (::poll(&waiting, 1, 20'000) != 1) return false;
+    char chunk[65536];
+    const ssize_t got = ::recv(fd_.get(), chunk, sizeof chunk, 0);
+    if (got <= 0) return false;
+    read_.append(chunk, static_cast<size_t>(got));
+    return true;
+  }
+
+  Fd fd_;
+  std::string read_;
+};
+
+struct Running {
+  explicit Running(std::vector<Spec> specs, server::Options options = {}) {
+    auto owned = std::make_unique<SpecLoader>();
+    loader = owned.get();
+    loader->specs = std::move(specs);
+    std::vector<std::unique_ptr<modules::Loader>> loaders;
+    loaders.push_back(std::move(owned));
+    server = std::make_unique<Server>(options, std::move(loaders), nullptr);
+    const Status started = server->start();
+    REQUIRE_MESSAGE(started.is_ok(), started.message());
+    const auto report = server->set_inline_module("spec", *loader, ++revision);
+    REQUIRE_FALSE(report.has_failures());
+  }
+  ~Running() { CHECK(server->stop()); }
+
+  Client client() const { return Client(server->port()); }
+  void reload(std::vector<Spec> specs) {
+    loader->specs = std::move(specs);
+    const auto report = server->set_inline_module("spec", *loader, ++revision);
+    CHECK_FALSE(report.has_failures());
+  }
+
+  SpecLoader* loader;
+  std::unique_ptr<Server> server;
+  uint64_t revision = 0;
+};
+
+const Spec kInline{"IN ", Run::kInline, say, "inline "};
+const Spec kPooled{"POOL ", Run::kPool, say, "pooled "};
+const Spec kThrows{"THROW", Run::kPool, throw_up, nullptr};
+
+}  // namespace
+
+TEST_CASE("answers pipelined inline, pool, unknown and failing requests in the order they came") {
+  Running running({kInline, kPooled, kThrows});
+  Client client = running.client();
+  std::string sent;
+  std::string expected;
+  for (int i = 0; i < 500; ++i) {
+    const std::string n = std::to_string(i);
+    sent += "IN " + n + "\nPOOL " + n + "\nPOOL again" + n + "\nNOBODY\nTHROW\n";
+    expected += "inline " + n + "\npooled " + n + "\npooled again" + n +
+                "\nERR no route for 'NOBODY'\nERR module 'spec' failed\n";
+  }
+  std::thread sender([&] {
+    client.send(sent);
+    client.finish();
+  });
+  CHECK(client.rest() == expected);
+  sender.join();
+}
+
+TEST_CASE("gives the same answers one byte at a time") {
+  Running running({kInline, kPooled});
+  Client client = running.client();
+  for (const char c : std::string("IN a\r\nPOOL b\n\r\nIN c\nCLOSE\n")) {
+    client.send(std::string_view(&c, 1));
+  }
+  CHECK(client.rest() == "inline a\npooled b\ninline c\n");
+}
+
+TEST_CASE(
+    "answers large pipelined pool requests in order, and a peer that leaves midway harms none") {
+  const Spec much{"MUCH", Run::kPool, say_much, nullptr};
+  Running running({much, kPooled, kInline});
+  Client client = running.client();
+  client.send("MUCH\nPOOL 1\nMUCH\nMUCH\nPOOL 2\nIN 3\n");
+  client.finish();
+  const std::string large(3 * limits::kOutputHighBytes, 'x');
+  CHECK(client.line() == large + "\n");
+  CHECK(client.line() == "pooled 1\n");
+  {
+    Client leaves = running.client();
+    leaves.send("MUCH\nMUCH\nMUCH\nIN 3\n");
+    leaves.line();
+  }
+  CHECK(client.line() == large + "\n");
+  CHECK(client.line() == large + "\n");
+  CHECK(client.rest() == "pooled 2\ninline 3\n");
+}
+
+TEST_CASE("refuses with 503 when the queue is full, in order, and recovers") {
+  Door door;
+  const Spec waits{"WAIT", Run::kPool, wait_at_door, &door};
+  server::Options options;
+  options.threads = 1;
+  options.queue_slots = 2;
+  Running running({kPooled, kInline, waits}, options);
+  std::vector<Client> blocked;
+  blocked.push_back(running.client());
+  blocked.back().send("WAIT\n");
+  door.await_visitors(1);
+  for (int i = 0; i < 2; ++i) {
+    blocked.push_back(running.client());
+    blocked.back().send("IN x\nPOOL y\n");
+    CHECK(blocked.back().line() == "inline x\n");
+  }
+  Client refused = running.client();
+  refused.send("POOL z\n");
+  CHECK(refused.line() == "503 overloaded: the queue is full, try again\n");
+  door.open();
+  CHECK(blocked[0].line() == "through\n");
+  CHECK(blocked[1].line() == "pooled y\n");
+  CHECK(blocked[2].line() == "pooled y\n");
+  refused.send("POOL z\n");
+  CHECK(refused.line() == "pooled z\n");
+}
+
+TEST_CASE("lets a request finish on the generation it began with, and unloads that one then") {
+  Door door;
+  const Spec waits{"WAIT", Run::kPool, wait_at_door, &door};
+  const Spec newer{"WAIT", Run::kPool, say, "newer"};
+  Running running({waits});
+  Client old_client = running.client();
+  old_client.send("WAIT\n");
+  door.await_visitors(1);
+  running.reload({newer});
+  Client new_client = running.client();
+  new_client.send("WAIT\n");
+  CHECK(new_client.line() == "newer\n");
+  CHECK(running.loader->unloads == 0);
+  door.open();
+  CHECK(old_client.line() == "through\n");
+  (void)running.server->modules();  // a turn of the reload thread behind the unload
+  (void)running.server->modules();
+  CHECK(running.loader->unloads == 1);
+}
+
+TEST_CASE("loses and tears no answer while modules are replaced under load on two loops") {
+  server::Options options;
+  options.loops = 2;
+  Running running({kInline, kPooled}, options);
+  std::atomic<bool> is_over{false};
+  std::atomic<int> wrong{0};
+  std::atomic<int> answered{0};
+  std::vector<std::thread> clients;
+  for (int i = 0; i < 4; ++i) {
+    clients.emplace_back([&] {
+      Client client = running.client();
+      while (!is_over) {
+        client.send("IN 1\nPOOL 2\nPOOL 3\n");
+        if (client.line() != "inline 1\n") ++wrong;
+        if (client.line() != "pooled 2\n") ++wrong;
+        if (client.line() != "pooled 3\n") ++wrong;
+        answered += 3;
+      }
+    });
+  }
+  for (int i = 0; i < 200; ++i) running.reload({kInline, kPooled});
+  while (answered < 100) std::this_thread::yield();
+  is_over = true;
+  for (std::thread& client : clients) client.join();
+  CHECK(wrong == 0);
+}
+
+TEST_CASE("SHUTDOWN answers what is in flight, refuses what is new, and says when it is done") {
+  Door door;
+  const Spec waits{"WAIT", Run::kPool, wait_at_door, &door};
+  Running running({waits, kInline});
+  Client idle = running.client();
+  idle.send("IN x\n");
+  CHECK(idle.line() == "inline x\n");
+  Client busy = running.client();
+  busy.send("WAIT\nIN behind\n");
+  door.await_visitors(1);
+  Client admin = running.client();
+  admin.send("SHUTDOWN\n");
+  CHECK(admin.rest() == "OK shutting down\n");
+  CHECK(idle.rest().empty());
+  pollfd stopped{running.server->stopped_fd(), POLLIN, 0};
+  CHECK(::poll(&stopped, 1, 0) == 0);
+  door.open();
+  CHECK(busy.rest() == "through\ninline behind\n");
+  CHECK(::poll(&stopped, 1, 20'000) == 1);
+}
+
+TEST_CASE("stop reports a handler that outlives the drain timeout, and works once it has ended") {
+  Door door;
+  const Spec waits{"WAIT", Run::kPool, wait_at_door, &door};
+  server::Options options;
+  options.drain_timeout_ms = 1;
+  Running running({waits}, options);
+  Client client = running.client();
+  client.send("WAIT\n");
+  door.await_visitors(1);
+  CHECK_FALSE(running.server->stop());
+  CHECK(client.rest().empty());
+  door.open();
+}
+
+TEST_CASE("a connection that spoke HTTP is never read as commands again") {
+  const Spec post{"POST ", Run::kInline, say, "ok", modules::RouteFraming::kHttp};
+  Running running({post, kInline});
+  Client client = running.client();
+  client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nSHUTDOWN\nSHUTDOWN\n\r\n");
+  const std::string answers = client.rest();
+  CHECK(answers.find("HTTP/1.1 200 OK\r\n") == 0);
+  CHECK(answers.find("HTTP/1.1 400 ") != std::string::npos);
+  Client other = running.client();
+  other.send("IN still here\n");
+  CHECK(other.line() == "inline still here\n");
+}
+
+TEST_CASE("RELOAD keeps its place between requests") {
+  Running running({kInline, kPooled});
+  Client client = running.client();
+  client.send("POOL 1\nRELOAD\nIN 2\nCLOSE\n");
+  const std::string answers = client.rest();
+  CHECK(answers.find("pooled 1\n") == 0);
+  const size_t reloaded = answers.find("\nOK ");
+  REQUIRE(reloaded != std::string::npos);
+  CHECK(answers.find("inline 2\n") > reloaded);
+}
+
+TEST_CASE("a bare RELOAD without a newline is answered") {
+  Running running({kInline});
+  Client client = running.client();
+  client.send("RELOAD");
+  std::string line;
+  do {
+    line = client.line();
+  } while (!line.empty() && line.rfind("OK ", 0) != 0);
+  CHECK(line.rfind("OK ", 0) == 0);
+}
