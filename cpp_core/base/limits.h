@@ -35,29 +35,37 @@ inline constexpr size_t kBuffersKept = 256;
 inline constexpr size_t kOutputHighBytes = 1024 * 1024;
 
 // --- requests ---
-inline constexpr size_t kLineBytesMax = 64 * 1024;      // one line request, newline included
-inline constexpr size_t kHttpHeadBytesMax = 64 * 1024;  // request line and header section
-inline constexpr size_t kHttpMethodBytesMax = 32;       // the longest registered one has 17
-inline constexpr size_t kHttpTargetBytesMax =
-    8 * 1024;                                           // RFC 9112 section 3 asks for 8000 at least
-inline constexpr size_t kHttpHeadersMax = 100;          // header lines
-inline constexpr size_t kHttpChunkLineBytesMax = 1024;  // one chunk-size line with its extensions
-// Chunk framing (sizes, extensions, line ends) may take this plus --body-max, so that one-byte chunks
-// cannot fill the memory with what is no body.
+// One line request, newline included.
+inline constexpr size_t kLineBytesMax = 64 * 1024;
+// Request line and header section.
+inline constexpr size_t kHttpHeadBytesMax = 64 * 1024;
+// The longest registered method has 17.
+inline constexpr size_t kHttpMethodBytesMax = 32;
+// RFC 9112 section 3 asks for 8000 at least.
+inline constexpr size_t kHttpTargetBytesMax = 8 * 1024;
+// Header lines of one request.
+inline constexpr size_t kHttpHeadersMax = 100;
+// One chunk-size line with its extensions.
+inline constexpr size_t kHttpChunkLineBytesMax = 1024;
+// Chunk framing (sizes, extensions, line ends) may take this plus --body-max, so that one-byte
+// chunks cannot fill the memory with what is no body.
 inline constexpr size_t kHttpChunkingBytesMax = 64 * 1024;
-inline constexpr size_t kHttpTrailerBytesMax = 8 * 1024;   // trailer section, read and dropped
-inline constexpr size_t kBodyBytesMax = 16 * 1024 * 1024;  // decoded body; default of --body-max
-inline constexpr size_t kReplyBytesMax =
-    256 * 1024 * 1024;  // one reply, which is held in memory whole
+// Trailer section, read and dropped.
+inline constexpr size_t kHttpTrailerBytesMax = 8 * 1024;
+// Decoded body; default of --body-max.
+inline constexpr size_t kBodyBytesMax = 16 * 1024 * 1024;
+// One reply, which is held in memory whole.
+inline constexpr size_t kReplyBytesMax = 256 * 1024 * 1024;
 
 // --- routes, pool ---
-inline constexpr size_t kPrefixBytesMax = 1024;  // one registered prefix
-inline constexpr size_t kBatchRequests =
-    32;  // pipelined pool requests of one connection that travel together
-inline constexpr size_t kQueueSlots =
-    4096;  // batches waiting for a worker; default of --queue, a power of two
-inline constexpr size_t kGilBatches =
-    64;  // batches that a Python thread runs for one hold of the GIL
+// One registered prefix.
+inline constexpr size_t kPrefixBytesMax = 1024;
+// Pipelined pool requests of one connection that travel together.
+inline constexpr size_t kBatchRequests = 32;
+// Batches waiting for a worker; default of --queue, a power of two.
+inline constexpr size_t kQueueSlots = 4096;
+// Batches that a Python thread runs for one hold of the GIL.
+inline constexpr size_t kGilBatches = 64;
 inline constexpr unsigned kLoopsMax = 64;
 inline constexpr unsigned kThreadsMax = 1024;
 

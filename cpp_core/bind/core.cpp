@@ -1,6 +1,7 @@
 #include "bind/core.h"
 
 #include <pybind11/stl.h>
+#include <unistd.h>
 
 #include <utility>
 
@@ -86,7 +87,7 @@ py::list outcomes_of(const modules::ReloadReport& report) {
 
 }  // namespace
 
-Core::Core(const py::dict& options) {
+Core::Core(const py::dict& options) : process_(::getpid()) {
   const auto load_python = option<py::object>(options, "load_python");
   const auto report = option<py::object>(options, "report");
   const auto level = static_cast<LogLevel>(option<int>(options, "log_level"));
@@ -102,16 +103,20 @@ Core::Core(const py::dict& options) {
 }
 
 Core::~Core() {
-  // Handlers that never end hold the server for the life of the process: to free it under them
-  // would be worse.
-  if (!stop()) (void)server_.release();
+  // A forked child has none of the threads. And handlers that never end hold the server for the
+  // life of the process: to free it under them would be worse.
+  if (::getpid() != process_ || !stop()) (void)server_.release();
 }
 
-void Core::start() {
-  const py::gil_scoped_release no_gil;
-  const Status started = server_->start();
-  if (!started.is_ok()) throw CoreError(started.message());
+py::list Core::start() {
+  modules::ReloadReport report;
+  {
+    const py::gil_scoped_release no_gil;
+    const Status started = server_->start(report);
+    if (!started.is_ok()) throw CoreError(started.message());
+  }
   is_started_ = true;
+  return outcomes_of(report);
 }
 
 py::list Core::reload(std::vector<std::string> only) {
@@ -140,13 +145,13 @@ bool Core::stop() {
 }
 
 py::list Core::set_app_routes(py::list routes) {
-  if (!is_started_) throw CoreError("the server is not running");
   app_loader_->set_routes(std::move(routes));
   modules::ReloadReport report;
   const uint64_t revision = ++app_revision_;
   {
     const py::gil_scoped_release no_gil;
-    report = server_->set_inline_module("app", *app_loader_, revision);
+    server_->announce_inline_module("app", *app_loader_, revision);
+    if (is_started_) report = server_->reload({"app"});
   }
   return outcomes_of(report);
 }

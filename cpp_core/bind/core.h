@@ -4,6 +4,7 @@
 #pragma once
 
 #include <pybind11/pybind11.h>
+#include <sys/types.h>
 
 #include <cstdint>
 #include <memory>
@@ -32,7 +33,7 @@ class Core {
   explicit Core(const py::dict& options);
   ~Core();
 
-  void start();
+  py::list start();
   uint16_t port() const { return server_->port(); }
   py::list reload(std::vector<std::string> only);
   void request_reload();
@@ -48,6 +49,7 @@ class Core {
   AppLoader* app_loader_ = nullptr;  // the server's
   uint64_t app_revision_ = 0;
   bool is_started_ = false;
+  pid_t process_;
 };
 
 }  // namespace hrmr::bind

@@ -74,6 +74,8 @@ std::string describe(const py::object& exception) {
 
 void fail(PythonHandler& handler, hrmr_reply& reply, py::error_already_set& error) {
   const py::object exception = error.value();
+  // Python before 3.12 keeps the traceback apart from the exception.
+  if (error.trace()) PyException_SetTraceback(exception.ptr(), error.trace().ptr());
   reply.writer.fail(500, "module '" + handler.module_name + "' failed: " + describe(exception));
   try {
     handler.report(handler.module_name, exception);

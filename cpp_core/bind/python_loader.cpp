@@ -24,12 +24,9 @@ Result<std::string> read_file(const std::string& path) {
   return std::move(content).str();
 }
 
-// What the exception says, as Python would print it in its last line.
+// load_python words its refusals for people.
 std::string text_of(const py::error_already_set& error) {
-  std::string text = error.type().attr("__name__").cast<std::string>();
-  const std::string message = py::str(error.value()).cast<std::string>();
-  if (!message.empty()) text += ": " + message;
-  return text;
+  return py::str(error.value()).cast<std::string>();
 }
 
 class PythonImage final : public modules::Image {

@@ -24,32 +24,36 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view kFolderPattern = "hrmr-XXXXXX";
-constexpr const char* kLockName = "lock";
+// Inside, and made after the folder was locked: a folder that merely has such a name is not ours.
+constexpr const char* kMarkName = ".private-folder-of-hrmr";
 
 bool is_private_folder_name(const std::string& name) {
   const std::string_view fixed = kFolderPattern.substr(0, kFolderPattern.find('X'));
   return name.size() == kFolderPattern.size() && starts_with(name, fixed);
 }
 
-// A folder of this user, that nobody holds the lock of any more. One without a lock file is being
-// made by somebody right now.
-bool is_stale(const fs::path& folder) {
-  struct stat status {};
-  if (::lstat(folder.c_str(), &status) != 0) return false;
-  if (!S_ISDIR(status.st_mode) || status.st_uid != ::geteuid()) return false;
-  const Fd lock(::open((folder / kLockName).c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
-  return lock.is_open() && ::flock(lock.get(), LOCK_EX | LOCK_NB) == 0;
+// A lock on the folder itself; not open when somebody else has it. systemd-tmpfiles leaves locked
+// folders alone too, however old they are.
+Fd lock_folder(const fs::path& folder) {
+  Fd fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
+  if (fd.is_open() && ::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) fd.reset();
+  return fd;
 }
 
+// Those of this user that bear the mark and that nobody holds the lock of.
 void remove_stale_folders(const fs::path& parent) {
   std::error_code error;
-  std::vector<fs::path> stale;
+  std::vector<fs::path> folders;
   for (fs::directory_iterator at(parent, error); !error && at != fs::directory_iterator();
        at.increment(error)) {
-    const fs::path& folder = at->path();
-    if (is_private_folder_name(folder.filename()) && is_stale(folder)) stale.push_back(folder);
+    if (is_private_folder_name(at->path().filename())) folders.push_back(at->path());
   }
-  for (const fs::path& folder : stale) fs::remove_all(folder, error);
+  for (const fs::path& folder : folders) {
+    struct stat status {};
+    if (::lstat(folder.c_str(), &status) != 0 || status.st_uid != ::geteuid()) continue;
+    if (!fs::exists(folder / kMarkName, error)) continue;
+    if (lock_folder(folder).is_open()) fs::remove_all(folder, error);
+  }
 }
 
 int is_inside(dl_phdr_info* info, size_t, void* folder) {
@@ -66,17 +70,14 @@ Status PrivateFolder::open() {
   remove_stale_folders(parent);
   std::string folder = parent / kFolderPattern;
   if (::mkdtemp(folder.data()) == nullptr) return errno_status("make a folder in", parent.string());
-  // Locked before it gets its name, so that nobody finds it unlocked and takes it for stale.
-  const std::string lock = folder + "/" + kLockName;
-  const std::string new_lock = lock + ".new";
-  Fd fd(::open(new_lock.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-  if (!fd.is_open() || ::flock(fd.get(), LOCK_EX | LOCK_NB) != 0 ||
-      ::rename(new_lock.c_str(), lock.c_str()) != 0) {
-    const Status status = errno_status("lock", lock);
+  lock_ = lock_folder(folder);
+  const std::string mark = folder + "/" + kMarkName;
+  const Fd marked(::open(mark.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  if (!lock_.is_open() || !marked.is_open()) {
+    Status status = errno_status("lock", folder);
     fs::remove_all(folder, error);
     return status;
   }
-  lock_ = std::move(fd);
   path_ = folder;
   return Status::ok();
 }

@@ -1,6 +1,6 @@
 // PrivateFolder: where generations keep their copies, for the life of one registry.
 //
-// "hrmr-XXXXXX" in the folder for temporary files, for this user only. A lock on a file inside says
+// "hrmr-XXXXXX" in the folder for temporary files, for this user only. A lock on it says
 // that somebody still uses it; whoever starts later removes the folders of those that died.
 //
 // Threads: the reload thread.

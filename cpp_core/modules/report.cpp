@@ -74,9 +74,8 @@ std::string to_text(const ReloadReport& report) {
   for (const Outcome& outcome : report.outcomes) text += to_text(outcome) + "\n";
   std::string sum;
   for (const auto& [change, word] : kWords) {
-    const auto count =
-        std::count_if(report.outcomes.begin(), report.outcomes.end(),
-                      [&](const Outcome& outcome) { return outcome.change == change; });
+    size_t count = 0;
+    for (const Outcome& outcome : report.outcomes) count += outcome.change == change ? 1 : 0;
     if (count == 0) continue;
     sum += (sum.empty() ? "" : ", ") + std::to_string(count) + " " + word;
   }

@@ -61,7 +61,8 @@ ScanResult PlaceScanner::scan() {
     if (::stat(places_[place].c_str(), &status) != 0) {
       const int code = errno;
       std::string why = "cannot read " + places_[place] + ": " + std::strerror(code);
-      if (!is_absent(code)) result.place_faults[place] = why;
+      if (is_absent(code)) continue;  // an empty place, until somebody makes it
+      result.place_faults[place] = why;
       warn_once(place, std::move(why));
       continue;
     }

@@ -85,14 +85,14 @@ bool Listener::accept_one() {
                   SOCK_NONBLOCK | SOCK_CLOEXEC));
   if (!fd.is_open()) {
     if (errno == EAGAIN) {
-      recover();
+      // The kernel takes a descriptor before it looks for a peer: so there are some again.
+      if (std::exchange(is_exhausted_, false)) log_.info("server", "accepting connections again");
       return false;
     }
     if (is_peers_fault(errno)) return true;
     pause(errno);
     return false;
   }
-  has_accepted_ = true;
   handler_.on_accepted(std::move(fd), peer_of(address));
   return true;
 }
@@ -100,7 +100,6 @@ bool Listener::accept_one() {
 void Listener::pause(int code) {
   // EMFILE: this process has no descriptor left; ENFILE: the machine has none; ENOBUFS, ENOMEM: no
   // memory for sockets. Anything else is unheard of, and no reason to spin or to die either.
-  has_accepted_ = false;
   if (!is_exhausted_) {
     is_exhausted_ = true;
     std::string message = "cannot accept connections: ";
@@ -110,13 +109,6 @@ void Listener::pause(int code) {
   }
   if (code == EMFILE || code == ENFILE) refuse_one();
   loop_.timers().arm(*this, limits::kAcceptPauseMs);
-}
-
-void Listener::recover() {
-  // That nobody waits is not enough: we may have refused the only one ourselves.
-  if (!is_exhausted_ || !has_accepted_) return;
-  is_exhausted_ = false;
-  log_.info("server", "accepting connections again");
 }
 
 void Listener::refuse_one() {

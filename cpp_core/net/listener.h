@@ -5,7 +5,7 @@
 //
 // Survives descriptor exhaustion: it gives a reserve descriptor up to refuse the peer that waits
 // first, then pauses for limits::kAcceptPauseMs; the others wait in the kernel's backlog. The log
-// gets one warning when that begins, and one line when all who waited have been accepted.
+// gets one warning when that begins, and one line when it is over and nobody waits any more.
 //
 // Lifetime: the loop outlives it. Threads: made on any thread before the loop runs; attach, close
 // and destruction on the loop's own, or while it does not run.
@@ -47,7 +47,6 @@ class Listener final : public Source, public Timer {
   void accept_some();
   bool accept_one();  // false: not now
   void pause(int code);
-  void recover();
   void refuse_one();
   void open_reserve();
 
@@ -56,8 +55,7 @@ class Listener final : public Source, public Timer {
   AcceptHandler& handler_;
   Fd listening_;
   Fd reserve_;                 // given up to have one descriptor when there is none left
-  bool is_exhausted_ = false;  // since a pause, until nobody waits any more
-  bool has_accepted_ = false;  // since the last pause
+  bool is_exhausted_ = false;  // since the first pause, until nobody waits any more
 };
 
 }  // namespace hrmr::net

@@ -74,7 +74,7 @@ Server::Server(Options options, std::vector<std::unique_ptr<modules::Loader>> lo
 
 Server::~Server() = default;
 
-Status Server::start() {
+Status Server::start(modules::ReloadReport& loaded) {
   stopped_fd_ = Fd(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
   if (!stopped_fd_.is_open()) return errno_status("make", "an eventfd");
   // The port first: when it is taken, nothing else has happened yet.
@@ -92,7 +92,7 @@ Status Server::start() {
     stop_threads();
     return started;
   }
-  (void)reload(std::vector<std::string>{});
+  loaded = reload(std::vector<std::string>{});
   for (unsigned i = 0; i < options_.loops; ++i) shards_[i]->listen(std::move(listening[i]));
   return Status::ok();
 }
@@ -152,11 +152,10 @@ void Server::request_reload() {
   reload({}, [](const std::string&) {});
 }
 
-modules::ReloadReport Server::set_inline_module(const std::string& name, modules::Loader& loader,
-                                                uint64_t revision) {
+void Server::announce_inline_module(const std::string& name, modules::Loader& loader,
+                                    uint64_t revision) {
   reload_thread_->run(
       [this, name, &loader, revision] { registry_->set_inline_module(name, loader, revision); });
-  return reload({name});
 }
 
 std::vector<modules::ModuleInfo> Server::modules() {
@@ -197,6 +196,7 @@ void Server::on_drained() {
 bool Server::stop() {
   {
     const std::lock_guard lock(mutex_);
+    if (state_ == State::kNew) log_.close();
     if (state_ == State::kNew || state_ == State::kStopped) return true;
   }
   begin_shutdown();

@@ -3,7 +3,7 @@
 // start -> serves -> begin_shutdown (RELOAD's sibling SHUTDOWN, a signal, the embedding program) ->
 // drained: stopped_fd becomes readable -> stop, which joins everything.
 //
-// Threads: start, stop from one; reload, begin_shutdown, set_inline_module from any.
+// Threads: start, stop from one; reload, begin_shutdown, announce_inline_module from any.
 #pragma once
 
 #include <atomic>
@@ -35,8 +35,8 @@ class Server final : public ShardOwner, public modules::Publisher {
   ~Server();  // stop() has returned true, or start() was never called
 
   // Binds, loads all modules (one that fails is in the log and does not keep the others from
-  // serving), listens. On error nothing is left running.
-  Status start();
+  // serving), listens. On error nothing is left running. `loaded`: what became of each module.
+  Status start(modules::ReloadReport& loaded);
   uint16_t port() const { return port_; }
 
   // Waits for the result. Not from a loop or the reload thread.
@@ -50,9 +50,8 @@ class Server final : public ShardOwner, public modules::Publisher {
   // server must not be destroyed before a later call has returned true.
   bool stop();
 
-  // Announces the module without a file and reloads it alone.
-  modules::ReloadReport set_inline_module(const std::string& name, modules::Loader& loader,
-                                          uint64_t revision);
+  // Announces a module without a file; it is loaded at the next reload, which start() does too.
+  void announce_inline_module(const std::string& name, modules::Loader& loader, uint64_t revision);
   // What is loaded, by name. Waits for its turn on the reload thread.
   std::vector<modules::ModuleInfo> modules();
   Log& log() { return log_; }

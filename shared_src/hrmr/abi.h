@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * The HRMR module ABI: the only thing that a compiled module and the host share. Plain C11, also
- * valid C++.
+ * valid C++ (module.hpp is the comfortable layer for that).
  *
  * A module is a shared library that exports ONE symbol, `hrmr_module_v1`, a constant of type
  * hrmr_module, and that needs none from the host: everything it calls comes through the hrmr_host
@@ -9,36 +9,52 @@
  *
  *     #include <hrmr/abi.h>
  *
- *     static const hrmr_host *host;
+ *     static const hrmr_host* host;
  *
- *     static int hello(const hrmr_request *request, hrmr_reply *reply, void *context) {
- *       (void)request; (void)context;
+ *     static int hello(const hrmr_request* request, hrmr_reply* reply, void* context) {
+ *       (void)request;
+ *       (void)context;
  *       return host->write(reply, HRMR_BYTES("hello\n"));
  *     }
  *
- *     static int load(hrmr_load *load) {
- *       const hrmr_route route = {.size = sizeof route, .prefix = HRMR_BYTES("HELLO"), .function =
- * hello}; host = load->host; return host->add_route(load, &route);
+ *     static int load_hello(hrmr_load* load) {
+ *       const hrmr_route route = {
+ *           .size = sizeof route,
+ *           .prefix = HRMR_BYTES("HELLO"),
+ *           .function = hello,
+ *       };
+ *       host = load->host;
+ *       return host->add_route(load, &route);
  *     }
  *
  *     HRMR_EXPORT const hrmr_module hrmr_module_v1 = {
- *         .size = sizeof(hrmr_module), .abi = HRMR_ABI, .name = "hello", .version = "1.0", .load =
- * load};
+ *         .size = sizeof(hrmr_module),
+ *         .abi = HRMR_ABI,
+ *         .name = "hello",
+ *         .version = "1.0",
+ *         .load = load_hello,
+ *     };
  *
- * Versions: the host refuses a module whose major ABI version is not its own, or whose minor one is
- * higher. Each struct that may grow begins with its `size`; a field past the size that the other
- * side set does not exist.
+ * Build: `hrmr build` compiles module_src/hello.c into modules/hello.so. By hand:
+ *
+ *     cc -O2 -shared -fPIC -fvisibility=hidden -I$(hrmr sdk --include-dir) hello.c -o hello.so
+ *
+ * Versions: the host refuses a module whose major ABI version is not its own, or whose minor one
+ * is higher. Each struct that may grow begins with its `size`; a field past the size that the
+ * other side set does not exist.
  *
  * Threads, by tag on each function:
- *   [reload]   the host's reload thread; one call at a time for all modules. May take its time.
- *   [loop]     an event loop: every connection of that loop waits, so: microseconds, no blocking
- * call. [pool]     a worker thread; may block. Several at once, also for one module: the module
- * locks what it shares.
+ *   [reload]  The host's reload thread; one call at a time for all modules. May take its time.
+ *   [loop]    An event loop. Every connection of that loop waits, so: microseconds, and no call
+ *             that blocks.
+ *   [pool]    A worker thread; may block. Several at once, also for one module and for one
+ *             function: the module locks what it shares.
+ * With several loops, [loop] functions run at once too.
  *
- * A module must not: install signal or fork handlers; leave a thread running after unload returns;
- * keep a pointer that it got from the host past the call it got it in (except `host` itself and
- * `hrmr_context`, which live until unload returns); let a C++ exception leave one of its functions
- * (module.hpp sees to that).
+ * A module must not: install signal or fork handlers; leave a thread running after unload
+ * returns; keep a pointer that it got from the host past the call it got it in (except `host`
+ * itself and `hrmr_context`, which live until unload returns); let a C++ exception leave one of
+ * its functions (module.hpp sees to that).
  */
 #ifndef HRMR_ABI_H
 #define HRMR_ABI_H
@@ -77,18 +93,22 @@ typedef struct hrmr_bytes {
  * "it failed". */
 enum {
   HRMR_OK = 0,
-  HRMR_FAILED = 1, /* the reason was told through set_error or fail, or there is none to tell */
-  HRMR_BAD_ARGUMENT = 2, /* out of range, or not allowed there (a line feed in a header) */
-  HRMR_TOO_LATE = 3,     /* a status or header after the first byte of the body */
-  HRMR_TOO_LARGE = 4,    /* the reply would pass the host's bound for one reply */
-  HRMR_CONFLICT =
-      5 /* a prefix that is registered already; the load will fail and name both modules */
+  /* The reason was told through set_error or fail, or there is none to tell. */
+  HRMR_FAILED = 1,
+  /* Out of range, or not allowed there (a line feed in a header). */
+  HRMR_BAD_ARGUMENT = 2,
+  /* A status or header after the first byte of the body. */
+  HRMR_TOO_LATE = 3,
+  /* The reply would pass the host's bound for one reply. */
+  HRMR_TOO_LARGE = 4,
+  /* A prefix that is registered already; the load will fail and name both modules. */
+  HRMR_CONFLICT = 5
 };
 
 /* How a request's end is found. A route says for which framing it is meant. */
 enum {
-  HRMR_FRAMING_AUTO =
-      0, /* http if the prefix begins with an HTTP method or looks like `TOKEN /`, else line */
+  /* http if the prefix begins with an HTTP method or looks like `TOKEN /`, else line. */
+  HRMR_FRAMING_AUTO = 0,
   HRMR_FRAMING_LINE = 1, /* up to '\n'; a '\r' before it is dropped */
   HRMR_FRAMING_HTTP = 2, /* one HTTP/1.1 or 1.0 message */
   HRMR_FRAMING_RAW = 3   /* whatever has arrived once the prefix matches */
@@ -114,10 +134,11 @@ typedef struct hrmr_request {
   size_t size;
   uint32_t framing;    /* HRMR_FRAMING_LINE, _HTTP or _RAW */
   uint32_t http_minor; /* HTTP/1.x: x. 0 elsewhere */
-  hrmr_bytes bytes; /* the whole request, prefix included; a line without its line end; of a chunked
-                       HTTP request the head as sent, then the decoded body */
-  hrmr_bytes rest;  /* what follows the prefix in `bytes` */
-  hrmr_bytes peer;  /* "127.0.0.1:40312" */
+  /* The whole request, prefix included. A line comes without its line end; an HTTP request as its
+   * head as sent, then the decoded body. */
+  hrmr_bytes bytes;
+  hrmr_bytes rest; /* what follows the prefix in `bytes` */
+  hrmr_bytes peer; /* "127.0.0.1:40312" */
   /* HTTP only; empty elsewhere. */
   hrmr_bytes method;          /* "GET" */
   hrmr_bytes target;          /* "/users?id=1", as sent: still percent-encoded */
@@ -128,9 +149,10 @@ typedef struct hrmr_request {
   size_t header_count;
 } hrmr_request;
 
-typedef struct hrmr_reply hrmr_reply; /* one answer under way; lives until the function returns */
-typedef struct hrmr_context
-    hrmr_context; /* one loaded generation of a module, as the host knows it */
+/* One answer under way; lives until the function returns. */
+typedef struct hrmr_reply hrmr_reply;
+/* One loaded generation of a module, as the host knows it. */
+typedef struct hrmr_context hrmr_context;
 typedef struct hrmr_load hrmr_load;
 
 /* A request handler, [loop] or [pool] as its route says. What it wrote is sent when it returns
@@ -171,8 +193,9 @@ typedef struct hrmr_host {
   void (*log)(hrmr_context* context, int level, hrmr_bytes message);
 
   /* Inside a handler, on its thread. The body: any number of writes, copied at once. In line and
-   * raw framing these are exactly the bytes sent. In HTTP they are the body; the host writes status
-   * line, Content-Length, Date, Connection. */
+   * raw framing these are exactly the bytes sent: the handler ends its lines with '\n' itself, and
+   * one that writes nothing sends nothing. In HTTP they are the body; the host writes status line,
+   * Content-Length, Date, Connection. */
   int (*write)(hrmr_reply* reply, hrmr_bytes bytes);
   /* Room for `size` bytes of body, to be filled in place and then committed; NULL when the reply
    * would be too large. Lives until the next call on this reply. */

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // HRMR modules in C++: a thin layer on abi.h. C++17 or later; no iostream, no heavy template: it
-// compiles in a blink.
+// compiles in a blink. One file is one module; `hrmr build` makes module_src/hello.cpp
+// modules/hello.so.
 //
 //     #include <hrmr/module.hpp>
 //
@@ -10,36 +11,44 @@
 //     }
 //
 //     static void load(hrmr::Module& module) {
-//       module.route("HELLO ", hello);                       // inline: on the event loop, for
-//       microseconds of work module.route("GET /report", report, hrmr::kPool);    // on a worker
-//       thread: files, databases, whatever blocks
+//       module.route("HELLO ", hello);                     // inline: on the event loop, so: quick
+//       module.route("GET /report", report, hrmr::kPool);  // on a worker thread: may block
 //     }
 //
 //     HRMR_MODULE("hello", "1.0", load)
 //
-// A handler answers by what it writes to `reply`. An exception that leaves it drops what it wrote
-// and becomes an error reply (HTTP 500, or a line `ERR ...`) and a log record. An exception that
-// leaves `load` refuses the load with its text, and the generation that served before serves on.
+// A handler is a function, or a lambda that captures nothing. It answers by what it writes to
+// `reply`; in line framing those are exactly the bytes sent, the newline included. An exception
+// that leaves it drops what it wrote and becomes an error reply (HTTP 500, or a line `ERR ...`)
+// and a log record. An exception that leaves `load` refuses the load with its text, and the
+// generation that served before serves on.
 //
-// State of a module: give load a second form that returns a pointer; the handlers that need it name
-// its type.
+// State: let load return it, and name its type in the handlers that need it.
 //
-//     struct Counter { std::atomic<long> hits; };
-//     static void hit(const hrmr::Request&, hrmr::Reply& reply, Counter& counter) { ... }
-//     static Counter* load(hrmr::Module& module) {
-//       auto* counter = new Counter;
-//       module.route("HIT", hit, *counter);
-//       return counter;                                      // deleted after the last request of
-//       this generation
+//     struct Counter {
+//       std::atomic<long> hits{0};
+//     };
+//
+//     static void hit(const hrmr::Request&, hrmr::Reply& reply, Counter& counter) {
+//       reply.write(std::to_string(++counter.hits)).write("\n");
 //     }
+//
+//     static std::unique_ptr<Counter> load(hrmr::Module& module) {
+//       auto counter = std::make_unique<Counter>();
+//       module.route("HIT", hit, *counter);
+//       return counter;  // deleted on the reload thread, after this generation's last request
+//     }
+//
 //     HRMR_MODULE("counter", "1.0", load)
+//
+// The destructor of the state is the module's unload: it joins the threads that the module
+// started and closes what it opened.
 //
 // Everything a Request shows lives until the handler returns. A Reply and a Request belong to the
 // thread of the call. Handlers of one module run on several threads at once: lock what they share.
 // abi.h says the rest: what a module must not do, and which thread calls what.
 #pragma once
 
-#include <cstring>
 #include <exception>
 #include <string_view>
 #include <type_traits>
@@ -58,15 +67,37 @@ enum Framing : uint32_t {
 };
 
 namespace detail {
-// One copy per module: the SDK's flags hide it, so two generations never share it.
-inline const hrmr_host* host = nullptr;
-inline hrmr_context* context = nullptr;
+// Frees what a route was registered with; one list per module.
+struct Bound {
+  Bound* next = nullptr;
+  virtual ~Bound() = default;
+};
+
+// Hidden, whatever flags the module is compiled with: as inline variables of default visibility
+// they would be GNU-unique symbols, shared by every module of the process, and none could be
+// unloaded.
+#define HRMR_HIDDEN __attribute__((visibility("hidden")))
+HRMR_HIDDEN inline const hrmr_host* host = nullptr;
+HRMR_HIDDEN inline hrmr_context* context = nullptr;
+HRMR_HIDDEN inline Bound* bound_list = nullptr;
+#undef HRMR_HIDDEN
 
 inline std::string_view view(hrmr_bytes bytes) { return {bytes.data, bytes.size}; }
 inline hrmr_bytes bytes(std::string_view text) { return {text.data(), text.size()}; }
+
+inline void free_bound_list() {
+  while (bound_list != nullptr) delete std::exchange(bound_list, bound_list->next);
+}
+
+// A type that takes no part in deducing template arguments.
+template <class T>
+struct Same {
+  using Type = T;
+};
 }  // namespace detail
 
-// Writes a record to the host's log, as "module.NAME". Any thread, from load until unload returns.
+// Writes a record to the host's log, as "module.NAME". `level`: HRMR_DEBUG to HRMR_ERROR. Any
+// thread, from load until unload returns.
 inline void log(int level, std::string_view message) {
   detail::host->log(detail::context, level, detail::bytes(message));
 }
@@ -75,18 +106,18 @@ class Request {
  public:
   explicit Request(const hrmr_request* raw) : raw_(raw) {}
 
-  std::string_view bytes() const {
-    return detail::view(raw_->bytes);
-  }  // the whole request, prefix included
-  std::string_view rest() const { return detail::view(raw_->rest); }  // what follows the prefix
-  std::string_view peer() const { return detail::view(raw_->peer); }  // "127.0.0.1:40312"
+  // The whole request, prefix included; a line without its line end.
+  std::string_view bytes() const { return detail::view(raw_->bytes); }
+  // What follows the prefix that this handler was registered with.
+  std::string_view rest() const { return detail::view(raw_->rest); }
+  // "127.0.0.1:40312"
+  std::string_view peer() const { return detail::view(raw_->peer); }
   Framing framing() const { return static_cast<Framing>(raw_->framing); }
 
   // HTTP only; empty elsewhere.
   std::string_view method() const { return detail::view(raw_->method); }
-  std::string_view target() const {
-    return detail::view(raw_->target);
-  }  // "/users?id=1", still percent-encoded
+  // "/users?id=1", as sent: still percent-encoded, as are its parts `path` and `query`.
+  std::string_view target() const { return detail::view(raw_->target); }
   std::string_view path() const { return detail::view(raw_->path); }    // "/users"
   std::string_view query() const { return detail::view(raw_->query); }  // "id=1"
   std::string_view body() const { return detail::view(raw_->body); }
@@ -94,17 +125,18 @@ class Request {
   // The value of the first header of that name, in any case; empty when there is none.
   std::string_view header(std::string_view name) const {
     for (size_t i = 0; i < raw_->header_count; ++i) {
-      if (same_name(detail::view(raw_->headers[i].name), name))
+      if (is_same_name(detail::view(raw_->headers[i].name), name))
         return detail::view(raw_->headers[i].value);
     }
     return {};
   }
 
+  // For what has no accessor here, such as all headers in order.
   const hrmr_request* raw() const { return raw_; }
 
  private:
   static char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; }
-  static bool same_name(std::string_view left, std::string_view right) {
+  static bool is_same_name(std::string_view left, std::string_view right) {
     if (left.size() != right.size()) return false;
     for (size_t i = 0; i < left.size(); ++i) {
       if (lower(left[i]) != lower(right[i])) return false;
@@ -115,44 +147,59 @@ class Request {
   const hrmr_request* raw_;
 };
 
-// The first call that the host refuses (see the enum of abi.h) makes the whole reply an error
-// reply.
+// What a handler answers. The first call that the host refuses (see the enum of abi.h) makes the
+// whole reply an error reply, unless fail() then says a better one.
 class Reply {
  public:
   explicit Reply(hrmr_reply* raw) : raw_(raw) {}
 
-  // Body: any number of writes. In line and raw framing, exactly the bytes that are sent.
+  // Body: any number of writes, copied at once. In line and raw framing, exactly the bytes sent.
   Reply& write(std::string_view bytes) {
-    return note(detail::host->write(raw_, detail::bytes(bytes)));
+    return has_failed_ ? *this : note(detail::host->write(raw_, detail::bytes(bytes)));
   }
-  // Room for `size` bytes to fill in place and commit; nullptr when the reply would be too large.
-  char* reserve(size_t size) { return detail::host->reserve(raw_, size); }
-  Reply& commit(size_t size) { return note(detail::host->commit(raw_, size)); }
+  // Room for `size` bytes to fill in place and commit, without a copy; nullptr when the reply
+  // would be too large. Lives until the next call on this reply.
+  char* reserve(size_t size) {
+    char* room = has_failed_ ? nullptr : detail::host->reserve(raw_, size);
+    if (room == nullptr) note(HRMR_TOO_LARGE);
+    return room;
+  }
+  Reply& commit(size_t size) {
+    return has_failed_ ? *this : note(detail::host->commit(raw_, size));
+  }
 
   // HTTP, before the body; without effect elsewhere.
-  Reply& status(int status) { return note(detail::host->status(raw_, status)); }
+  Reply& status(int status) {
+    return has_failed_ ? *this : note(detail::host->status(raw_, status));
+  }
   Reply& header(std::string_view name, std::string_view value) {
+    if (has_failed_) return *this;
     return note(detail::host->header(raw_, detail::bytes(name), detail::bytes(value)));
   }
 
   // Closes the connection once this reply is sent.
   Reply& close() { return note(detail::host->close(raw_)); }
-  // Instead of all that was written: HTTP `status` (400 to 599), or a line `ERR message`.
+  // Instead of all that was written, and final: HTTP `status` (400 to 599) with `message` as its
+  // body, or a line `ERR message`.
   Reply& fail(int status, std::string_view message) {
-    return note(detail::host->fail(raw_, status, detail::bytes(message)));
+    has_failed_ = true;
+    result_ = detail::host->fail(raw_, status, detail::bytes(message));
+    return *this;
   }
 
+  // HRMR_OK, or why the host refused the first call that it refused.
   int result() const { return result_; }
   hrmr_reply* raw() const { return raw_; }
 
  private:
   Reply& note(int result) {
-    if (result_ == HRMR_OK) result_ = result;
+    if (result_ == HRMR_OK && !has_failed_) result_ = result;
     return *this;
   }
 
   hrmr_reply* raw_;
   int result_ = HRMR_OK;
+  bool has_failed_ = false;
 };
 
 // What load is handed; it lives until load returns.
@@ -164,63 +211,53 @@ class Module {
   template <class State>
   using StateHandler = void (*)(const Request&, Reply&, State&);
 
-  // `prefix`: 1 to 1024 bytes, the longest one wins. A prefix that another module holds refuses the
-  // load.
+  // `prefix`: 1 to 1024 bytes, copied; the longest one that a request begins with wins. A prefix
+  // that another module holds refuses the load.
   void route(std::string_view prefix, Handler handler, Run run = kInline, Framing framing = kAuto) {
     add(prefix, run, framing, call_plain, reinterpret_cast<void*>(handler));
   }
-  // The same with a state that outlives the generation's last request, such as the one that load
-  // returns.
+  // The same with a state that outlives the generation's last request, such as what load returns.
   template <class State>
-  void route(std::string_view prefix, StateHandler<State> handler, State& state, Run run = kInline,
-             Framing framing = kAuto) {
-    BoundBase* bound = new Bound<State>(handler, &state);
-    add(prefix, run, framing, call_with_state<State>, bound);
+  void route(std::string_view prefix, typename detail::Same<StateHandler<State>>::Type handler,
+             State& state, Run run = kInline, Framing framing = kAuto) {
+    add(prefix, run, framing, call_with_state<State>, new BoundState<State>(handler, &state));
   }
 
-  // The text of `key` in the table [modules.NAME] of hrmr.toml (numbers as TOML writes them, nested
-  // keys dotted), or `otherwise` when it is not set. Lives until load returns.
+  // The text of `key` in the table [modules.NAME] of hrmr.toml (numbers as TOML writes them,
+  // nested keys dotted: "db.path"), or `otherwise` when it is not set. NUL-terminated; lives until
+  // load returns.
   std::string_view config(const char* key, std::string_view otherwise = {}) const {
     const hrmr_bytes value = raw_->host->config(raw_, key);
     return value.data == nullptr ? otherwise : detail::view(value);
   }
 
+  // HRMR_OK, or why the host refused the first route that it refused; the load then fails.
+  int result() const { return result_; }
+
  private:
-  // Lives as long as the module's code: a handful of pointers per route, freed with the list when
-  // it unloads.
-  struct BoundBase {
-    BoundBase* next = nullptr;
-    virtual ~BoundBase() = default;
-  };
   template <class State>
-  struct Bound : BoundBase {
-    Bound(StateHandler<State> bound_handler, State* bound_state)
+  struct BoundState : detail::Bound {
+    BoundState(StateHandler<State> bound_handler, State* bound_state)
         : handler(bound_handler), state(bound_state) {
-      next = bound_list();
-      bound_list() = this;
+      next = std::exchange(detail::bound_list, this);
     }
     StateHandler<State> handler;
     State* state;
   };
-  static BoundBase*& bound_list() {
-    static BoundBase* list = nullptr;
-    return list;
-  }
 
   template <class Call>
   static int guarded(hrmr_reply* raw_reply, const Call& call) noexcept {
     Reply reply(raw_reply);
     try {
       call(reply);
-      return reply.result();
     } catch (const std::exception& error) {
-      detail::host->fail(raw_reply, 500, detail::bytes(error.what()));
+      reply.fail(500, error.what());
       log(HRMR_ERROR, error.what());
     } catch (...) {
-      detail::host->fail(raw_reply, 500, HRMR_BYTES("unknown exception"));
+      reply.fail(500, "unknown exception");
       log(HRMR_ERROR, "unknown exception in a handler");
     }
-    return HRMR_OK;
+    return reply.result();
   }
   static int call_plain(const hrmr_request* request, hrmr_reply* reply, void* handler) noexcept {
     return guarded(reply,
@@ -229,7 +266,7 @@ class Module {
   template <class State>
   static int call_with_state(const hrmr_request* request, hrmr_reply* reply,
                              void* context) noexcept {
-    auto* bound = static_cast<Bound<State>*>(static_cast<BoundBase*>(context));
+    const auto* bound = static_cast<BoundState<State>*>(context);
     return guarded(reply,
                    [&](Reply& out) { bound->handler(Request(request), out, *bound->state); });
   }
@@ -244,57 +281,54 @@ class Module {
 
   hrmr_load* raw_;
   int result_ = HRMR_OK;
-
-  template <auto load>
-  friend struct Entry;
 };
 
-// What HRMR_MODULE makes the exported functions of.
+// What HRMR_MODULE makes the exported functions of. `load_function` returns nothing, a State*, or
+// a std::unique_ptr<State>.
 template <auto load_function>
 struct Entry {
   static int load(hrmr_load* raw) noexcept {
     detail::host = raw->host;
     detail::context = raw->context;
+    Module module(raw);
     try {
-      Module module(raw);
-      if constexpr (std::is_void_v<decltype(load_function(module))>) {
+      if constexpr (std::is_void_v<Returned>) {
         load_function(module);
-      } else {
+      } else if constexpr (std::is_pointer_v<Returned>) {
         raw->state = load_function(module);
+      } else {
+        raw->state = load_function(module).release();
       }
-      if (module.result_ != HRMR_OK) unload(raw->state);
-      return module.result_;
+      if (module.result() == HRMR_OK) return HRMR_OK;
+      unload(raw->state);
+      return module.result();
     } catch (const std::exception& error) {
       raw->host->set_error(raw, detail::bytes(error.what()));
     } catch (...) {
       raw->host->set_error(raw, HRMR_BYTES("unknown exception"));
     }
-    free_bound();
+    detail::free_bound_list();
     return HRMR_FAILED;
   }
 
   static void unload(void* state) noexcept {
-    if constexpr (!std::is_void_v<decltype(load_function(std::declval<Module&>()))>) {
-      delete static_cast<decltype(load_function(std::declval<Module&>()))>(state);
+    if constexpr (std::is_pointer_v<Returned>) {
+      delete static_cast<Returned>(state);
+    } else if constexpr (!std::is_void_v<Returned>) {
+      delete static_cast<typename Returned::pointer>(state);
     }
-    free_bound();
+    detail::free_bound_list();
   }
 
  private:
-  static void free_bound() {
-    while (Module::bound_list() != nullptr) {
-      auto* bound = Module::bound_list();
-      Module::bound_list() = bound->next;
-      delete bound;
-    }
-  }
+  using Returned = decltype(load_function(std::declval<Module&>()));
 };
 
 }  // namespace hrmr
 
-// Exports the module: its name (that of the file without suffix), its version, and load:
-// void(hrmr::Module&), or State*(hrmr::Module&) with a State that is deleted when the generation is
-// gone.
+// Exports the module: its name (that of the file without suffix), its version, and its load:
+// void(hrmr::Module&), or one that returns a State* or std::unique_ptr<State>, which is deleted
+// when the generation is gone.
 #define HRMR_MODULE(name, version, load_function)                                   \
   HRMR_EXPORT const hrmr_module hrmr_module_v1 = {sizeof(hrmr_module),              \
                                                   HRMR_ABI,                         \
