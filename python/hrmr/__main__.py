@@ -1,0 +1,5 @@
+"""python -m hrmr."""
+
+from .cli import main
+
+main()

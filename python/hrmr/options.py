@@ -1,0 +1,198 @@
+"""Options: every option of a server, in one table.
+
+The command line, hrmr.toml, the HRMR_* variables and hrmr.Server(...) all read this table. An
+option `idle_timeout` is the flag --idle-timeout, the key `idle_timeout` of the table [server] in
+hrmr.toml, the variable HRMR_IDLE_TIMEOUT and the argument Server(idle_timeout=...).
+"""
+
+import dataclasses
+import difflib
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypedDict
+
+from .errors import OptionError
+from .kinds import FOREVER_S, Bytes, Choice, Folder, Kind, Places, Seconds, Switch, Text, Whole
+
+Values = dict[str, object]
+
+CONNECTIONS_MAX = 65536  # limits::kConnectionsMax
+LOOPS_MAX = 64  # limits::kLoopsMax
+THREADS_MAX = 1024  # limits::kThreadsMax
+QUEUE_SLOTS_MAX = 1 << 20
+BODY_BYTES_MAX = 1 << 40
+
+LISTEN, WORK, MODULES, LIMITS, LOG = (
+    "Listen",
+    "Threads",
+    "Modules",
+    "Limits and time",
+    "Log",
+)
+
+
+@dataclass(frozen=True)
+class Option:
+    """One row of the table."""
+
+    name: str
+    kind: Kind
+    default: object
+    group: str
+    help: str
+
+    @property
+    def flag(self) -> str:
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def variable(self) -> str:
+        return "HRMR_" + self.name.upper()
+
+    def parse(self, text: str, where: str, base: Path) -> object:
+        return self._told(self.kind.parse, text, where, base)
+
+    def check(self, value: object, where: str, base: Path) -> object:
+        return self._told(self.kind.check, value, where, base)
+
+    @staticmethod
+    def _told(read: Callable[[Any, Path], object], value: object, where: str, base: Path) -> object:
+        try:
+            return read(value, base)
+        except ValueError as error:
+            raise OptionError(f"{where}: {error}") from None
+
+
+def _row(kind: Kind, default: object, group: str, text: str) -> Any:
+    return field(default=default, metadata={"kind": kind, "group": group, "help": text})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """The options of one server, checked. Make one with `make_options`."""
+
+    host: str = _row(
+        Text(), "127.0.0.1", LISTEN, "Address to listen on; 0.0.0.0 or :: for every one."
+    )
+    port: int = _row(Whole(0, 65535), 8080, LISTEN, "TCP port; 0 for any free one.")
+    admin: str = _row(
+        Choice(("loopback", "any")),
+        "loopback",
+        LISTEN,
+        "From where RELOAD and SHUTDOWN are taken: this machine only, or any.",
+    )
+    loops: int = _row(Whole(1, LOOPS_MAX), 1, WORK, "Event loops, one thread each.")
+    threads: int = _row(
+        Whole(1, THREADS_MAX), 4, WORK, "Worker threads for functions that may block."
+    )
+    python_threads: int = _row(
+        Whole(1, THREADS_MAX), 4, WORK, "Threads that run the functions of Python modules."
+    )
+    modules: tuple[str, ...] = _row(
+        Places(),
+        (),
+        MODULES,
+        "Folder of modules, or one .so or .py file; may be given again, a later one wins "
+        "on equal names. [default: ./modules]",
+    )
+    bundled: bool = _row(Switch(), True, MODULES, "Serve the modules that come with HRMR too.")
+    static: str | None = _row(
+        Folder(), None, MODULES, "Folder that the http module serves. [default: HRMR's own pages]"
+    )
+    on_reload: str = _row(
+        Choice(("swap", "reject")),
+        "swap",
+        MODULES,
+        "What clients of a module see while it is reloaded: the old version, or a 503.",
+    )
+    drain_timeout: float = _row(
+        Seconds(FOREVER_S), 10.0, LIMITS, "How long SHUTDOWN waits for requests in flight."
+    )
+    idle_timeout: float = _row(
+        Seconds(FOREVER_S), 300.0, LIMITS, "Idle connections are closed after this; 0: never."
+    )
+    body_max: int = _row(
+        Bytes(BODY_BYTES_MAX), 16 << 20, LIMITS, "Largest request body; 16M and 1G are understood."
+    )
+    max_connections: int = _row(Whole(1, CONNECTIONS_MAX), 65536, LIMITS, "Open connections.")
+    queue: int = _row(
+        Whole(2, QUEUE_SLOTS_MAX),
+        4096,
+        LIMITS,
+        "Requests that may wait for a thread, rounded up to a power of two; more get a 503.",
+    )
+    log_level: str = _row(
+        Choice(("debug", "info", "warning", "error")), "info", LOG, "Least level that is logged."
+    )
+    log_format: str = _row(Choice(("text", "json")), "text", LOG, "Lines for people or programs.")
+
+
+class OptionValues(TypedDict, total=False):
+    """The rows of Options that Server(...) takes by name, for type checkers."""
+
+    host: str
+    admin: str
+    loops: int
+    threads: int
+    python_threads: int
+    bundled: bool
+    static: str | os.PathLike[str]
+    on_reload: str
+    drain_timeout: float
+    idle_timeout: float
+    body_max: int | str
+    max_connections: int
+    queue: int
+    log_level: str
+
+
+def _table() -> dict[str, Option]:
+    return {
+        row.name: Option(
+            row.name,
+            row.metadata["kind"],
+            row.default,
+            row.metadata["group"],
+            row.metadata["help"],
+        )
+        for row in dataclasses.fields(Options)
+    }
+
+
+TABLE: dict[str, Option] = _table()
+
+
+def read_variables(environ: Mapping[str, str]) -> Values:
+    """The values of the HRMR_* variables that are set and not empty."""
+    return {
+        option.name: option.parse(environ[option.variable], option.variable, Path.cwd())
+        for option in TABLE.values()
+        if environ.get(option.variable)
+    }
+
+
+def check_values(values: Mapping[str, object], place: str, base: Path) -> Values:
+    """Typed values under the names of the table. `place`, with {} for the name, is where each
+    stands, for the error message."""
+    checked: Values = {}
+    for name, value in values.items():
+        if name not in TABLE:
+            raise OptionError(f"{place.format(name)}: unknown{did_you_mean(name, TABLE)}")
+        checked[name] = TABLE[name].check(value, place.format(name), base)
+    return checked
+
+
+def make_options(*layers: Mapping[str, object]) -> Options:
+    """Options from checked values; a later layer wins over an earlier one."""
+    merged: Values = {}
+    for layer in layers:
+        merged |= layer
+    return Options(**merged)  # type: ignore[arg-type]
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """'; did you mean "port"?', or nothing."""
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f'; did you mean "{close[0]}"?' if close else ""

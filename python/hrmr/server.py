@@ -1,0 +1,327 @@
+"""Server: the router inside a Python program."""
+
+import atexit
+import logging
+import os
+import select
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, Unpack
+
+from . import _core, paths
+from .config import ModuleConfig, module_tables
+from .errors import NotRunningError, RouteError, StartError
+from .log import LEVELS, LogThread
+from .options import Options, OptionValues, check_values, make_options
+from .outcome import Outcome, ReloadReport
+from .python_module import load_python, report
+from .route import AnyHandler, Route, make_route
+
+# What the engine may take for the rest of a stop once the drain is over.
+_STOP_GRACE_S = 5.0
+
+
+@dataclass(frozen=True)
+class ModuleInfo:
+    """One loaded module."""
+
+    name: str
+    version: str
+    generation: int
+    routes: int
+
+
+class Server:
+    """One port with its modules.
+
+        with hrmr.Server(port=0, modules=["modules"]) as server:
+            print(server.port)
+            server.wait()
+
+    port: 0 for any free one; `server.port` tells which.
+    modules: folders of modules, and single .so or .py files. None by default; with bundled=True
+        those that come with HRMR are served too.
+    config: by module name, what the module reads as its configuration, as the tables
+        [modules.NAME] of hrmr.toml are.
+    The other arguments are the options of the command line, with `_` for `-`; see OptionValues.
+    OptionError names the argument that is wrong.
+
+    A server may be started again after it was stopped. A program may run several. A process that
+    was forked from one with a running server must not use it.
+    Threads: every method may be called from any thread. Do not call `stop` in a handler, it would
+    wait for itself: call `shutdown`.
+    """
+
+    def __init__(
+        self,
+        port: int = 8080,
+        *,
+        modules: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] = (),
+        config: Mapping[str, Mapping[str, object]] | None = None,
+        **options: Unpack[OptionValues],
+    ) -> None:
+        given: dict[str, object] = {"bundled": False, **options, "port": port, "modules": modules}
+        checked = check_values(given, "Server({}=...)", Path.cwd())
+        configs, policies = module_tables(config or {}, "Server(config=...)")
+        self._prepare(make_options(checked), configs, policies)
+
+    @classmethod
+    def from_options(
+        cls,
+        options: Options,
+        configs: Mapping[str, ModuleConfig] | None = None,
+        policies: Mapping[str, str] | None = None,
+    ) -> Self:
+        """A server of checked options; `configs`, `policies` as in config.Config."""
+        server = cls.__new__(cls)
+        server._prepare(options, configs or {}, policies or {})
+        return server
+
+    def _prepare(
+        self,
+        options: Options,
+        configs: Mapping[str, ModuleConfig],
+        policies: Mapping[str, str],
+    ) -> None:
+        self.options = options
+        self._configs = configs
+        self._policies = policies
+        self._routes: list[Route] = []
+        self._lock = threading.RLock()
+        self._core: _core.Core | None = None
+        self._log_thread: LogThread | None = None
+
+    @property
+    def host(self) -> str:
+        return self.options.host
+
+    @property
+    def port(self) -> int:
+        """The bound port while running; before that, the one asked for."""
+        core = self._core
+        return self.options.port if core is None else core.port
+
+    @property
+    def url(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+    @property
+    def running(self) -> bool:
+        """True from `start` until `stop`, also while a SHUTDOWN drains."""
+        return self._core is not None
+
+    @property
+    def modules(self) -> list[ModuleInfo]:
+        return [
+            ModuleInfo(info["name"], info["version"], info["generation"], info["routes"])
+            for info in self._running_core().modules()
+        ]
+
+    def start(self) -> Self:
+        """Binds, loads the modules and serves; returns once it does.
+
+        A module that does not load is an error in the log, not here. StartError: the port is
+        taken or the like.
+        """
+        with self._lock:
+            if self._core is not None:
+                raise StartError("the server is running already")
+            core = _core.Core(self._core_options())
+            log_thread = LogThread(core)
+            log_thread.start()
+            try:
+                if self._routes:
+                    core.set_app_routes([route.as_tuple() for route in self._routes])
+                _check_app(core.start())
+                self._core, self._log_thread = core, log_thread
+            except BaseException as error:
+                self._core = self._log_thread = None
+                core.stop()
+                log_thread.stop()
+                if isinstance(error, _core.CoreError):
+                    raise StartError(str(error)) from error
+                raise
+            _running.add(self)
+        self._log_start()
+        return self
+
+    def stop(self) -> bool:
+        """Lets requests in flight finish (at most `drain_timeout` seconds), then ends all threads.
+
+        False: a handler is still running past that time; it is left behind. Stopping a server that
+        does not run does nothing.
+        """
+        self.shutdown()
+        # Waited for here and not in the engine, so that Ctrl-C ends the wait.
+        self.wait(self.options.drain_timeout + _STOP_GRACE_S)
+        with self._lock:
+            core, log_thread = self._core, self._log_thread
+            if core is None or log_thread is None:
+                return True
+            all_ended = core.stop()
+            log_thread.stop()
+            self._core = self._log_thread = None
+            _running.discard(self)
+        return all_ended
+
+    def shutdown(self) -> None:
+        """Begins to stop, as the command SHUTDOWN does, and returns at once; `wait` tells when it
+        has. `stop` is still to be called (or `with` left)."""
+        core = self._core
+        if core is not None:
+            core.request_shutdown()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Waits until the server has stopped serving: a client sent SHUTDOWN, or `shutdown` or
+        `stop` was called. False: `timeout` seconds went by before. Ctrl-C interrupts it."""
+        core = self._core
+        if core is None:
+            return True
+        poll = select.poll()
+        poll.register(core.stopped_fd(), select.POLLIN)
+        return bool(poll.poll(None if timeout is None else timeout * 1000))
+
+    def reload(self, *names: str) -> ReloadReport:
+        """Reloads the modules that changed on disk (or only those named) and waits for it."""
+        return _report_of(self._running_core().reload(list(names)))
+
+    def request_reload(self) -> None:
+        """The same without waiting: what happens to each module goes to the log."""
+        self._running_core().request_reload()
+
+    def route(
+        self, prefix: str | bytes, framing: str = "auto"
+    ) -> Callable[[AnyHandler], AnyHandler]:
+        """Registers the decorated function, before the start or while running; see hrmr.route.
+
+        RouteError: the prefix is taken, or the function cannot be a handler.
+        """
+
+        def register(function: AnyHandler) -> AnyHandler:
+            added = make_route(prefix, framing, function)
+            with self._lock:
+                if any(route.prefix == added.prefix for route in self._routes):
+                    raise RouteError(f"the prefix {prefix!r} is registered already")
+                if self._core is not None:
+                    self._add_route(added)
+                self._routes.append(added)
+            return function
+
+        return register
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        return f"<hrmr.Server {self.url}, {'running' if self.running else 'stopped'}>"
+
+    def _running_core(self) -> _core.Core:
+        core = self._core
+        if core is None:
+            raise NotRunningError("the server is not running: call start(), or use `with`")
+        return core
+
+    def _set_routes(self, routes: list[Route]) -> None:
+        if not routes:
+            return
+        _check_app(self._running_core().set_app_routes([route.as_tuple() for route in routes]))
+
+    def _add_route(self, added: Route) -> None:
+        try:
+            self._set_routes([*self._routes, added])
+        except RouteError:
+            # Otherwise every later reload would try, and report, the refused one again.
+            self._running_core().set_app_routes([route.as_tuple() for route in self._routes])
+            raise
+
+    def _core_options(self) -> dict[str, object]:
+        options = self.options
+        bundled = [str(paths.bundled_modules_dir())] if options.bundled else []
+        return {
+            "host": options.host,
+            "port": options.port,
+            "admin": options.admin,
+            "loops": options.loops,
+            "threads": options.threads,
+            "python_threads": options.python_threads,
+            "queue": 1 << (options.queue - 1).bit_length(),
+            "body_max": options.body_max,
+            "max_connections": options.max_connections,
+            "idle_timeout_ms": round(options.idle_timeout * 1000),
+            "drain_timeout_ms": round(options.drain_timeout * 1000),
+            "places": [*bundled, *options.modules],
+            "configs": self._module_configs(),
+            "policy": options.on_reload,
+            "policies": dict(self._policies),
+            "log_level": LEVELS[options.log_level],
+            "load_python": load_python,
+            "report": report,
+        }
+
+    def _module_configs(self) -> dict[str, ModuleConfig]:
+        configs = {name: dict(config) for name, config in self._configs.items()}
+        if self.options.static is not None:
+            configs.setdefault("http", {})["root"] = self.options.static
+        elif self.options.bundled:
+            configs.setdefault("http", {}).setdefault("root", str(paths.static_dir()))
+        return configs
+
+    def _log_start(self) -> None:
+        options, log = self.options, logging.getLogger("hrmr.server")
+        threads = f"{_count(options.threads, 'pool thread')}, {_count(options.loops, 'loop')}"
+        log.info("listening on %s (%s)", self.url, threads)
+        listed = [
+            f"{f'{module.name} {module.version}'.strip()} ({_count(module.routes, 'route')})"
+            for module in self.modules
+        ]
+        log.info("modules: %s", ", ".join(listed) or "none")
+
+
+def _report_of(outcomes: Iterable[Mapping[str, Any]]) -> ReloadReport:
+    return ReloadReport(Outcome(**outcome) for outcome in outcomes)
+
+
+def _check_app(outcomes: Iterable[Mapping[str, Any]]) -> None:
+    """RouteError when the program's own routes were refused."""
+    for failure in _report_of(outcomes).failures:
+        if failure.name == "app":
+            raise RouteError(failure.message)
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
+# Servers keep themselves alive while they run.
+_running: set[Server] = set()
+
+
+def _stop_all() -> None:
+    # Before the interpreter goes: a thread of the engine that came back later would find none.
+    while _running:
+        _running.pop().stop()
+
+
+def _lose_all() -> None:
+    # A forked child has none of the threads, and would wait for them for ever.
+    for server in _running:
+        _lost.append(server._core)
+        server._core = server._log_thread = None
+    _running.clear()
+
+
+_lost: list[_core.Core | None] = []
+atexit.register(_stop_all)
+os.register_at_fork(after_in_child=_lose_all)
