@@ -173,18 +173,19 @@ struct Running {
     std::vector<std::unique_ptr<modules::Loader>> loaders;
     loaders.push_back(std::move(owned));
     server = std::make_unique<Server>(options, std::move(loaders), nullptr);
-    const Status started = server->start();
+    server->announce_inline_module("spec", *loader, ++revision);
+    modules::ReloadReport loaded;
+    const Status started = server->start(loaded);
     REQUIRE_MESSAGE(started.is_ok(), started.message());
-    const auto report = server->set_inline_module("spec", *loader, ++revision);
-    REQUIRE_FALSE(report.has_failures());
+    REQUIRE_FALSE(loaded.has_failures());
   }
   ~Running() { CHECK(server->stop()); }
 
   Client client() const { return Client(server->port()); }
   void reload(std::vector<Spec> specs) {
     loader->specs = std::move(specs);
-    const auto report = server->set_inline_module("spec", *loader, ++revision);
-    CHECK_FALSE(report.has_failures());
+    server->announce_inline_module("spec", *loader, ++revision);
+    CHECK_FALSE(server->reload({"spec"}).has_failures());
   }
 
   SpecLoader* loader;

@@ -1,5 +1,6 @@
 // No fault: answers its VERSION, and says in the log when it is unloaded.
-// MODULE_NAME, VERSION, PREFIX and SECOND_PREFIX can be given at compile time.
+// MODULE_NAME, VERSION, PREFIX and SECOND_PREFIX can be given at compile time. With IGNORE_RESULT
+// it has a fault: load returns HRMR_OK whatever add_route said.
 #include <hrmr/abi.h>
 
 #ifndef MODULE_NAME
@@ -27,15 +28,17 @@ static int load(hrmr_load* call) {
   context = call->context;
   call->state = &state;
   hrmr_route route = {.size = sizeof route, .prefix = HRMR_BYTES(PREFIX), .function = answer};
-  const int result = host->add_route(call, &route);
+  int result = host->add_route(call, &route);
 #ifdef SECOND_PREFIX
   if (result != HRMR_OK) return result;
   route.prefix = HRMR_BYTES(SECOND_PREFIX);
   route.run = HRMR_RUN_POOL;
-  return host->add_route(call, &route);
-#else
-  return result;
+  result = host->add_route(call, &route);
 #endif
+#ifdef IGNORE_RESULT
+  result = HRMR_OK;
+#endif
+  return result;
 }
 
 static void unload(void* given) {

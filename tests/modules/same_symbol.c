@@ -8,25 +8,25 @@
 
 static const hrmr_host* host;
 
-__attribute__((visibility("default"), noinline)) hrmr_bytes exported_helper(void) {
+__attribute__((visibility("default"), noinline)) hrmr_bytes exported_answer(void) {
   return HRMR_BYTES(VERSION);
 }
 
 static int answer(const hrmr_request* request, hrmr_reply* reply, void* context) {
   (void)request;
   (void)context;
-  return host->write(reply, exported_helper());
+  return host->write(reply, exported_answer());
 }
 
 static int load(hrmr_load* call) {
   host = call->host;
   const hrmr_route route = {
-      .size = sizeof route, .prefix = HRMR_BYTES("HELPER"), .function = answer};
+      .size = sizeof route, .prefix = HRMR_BYTES("SYMBOL"), .function = answer};
   return host->add_route(call, &route);
 }
 
 HRMR_EXPORT const hrmr_module hrmr_module_v1 = {.size = sizeof(hrmr_module),
                                                 .abi = HRMR_ABI,
-                                                .name = "global_helper",
+                                                .name = "same_symbol",
                                                 .version = "1",
                                                 .load = load};

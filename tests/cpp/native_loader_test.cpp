@@ -1,0 +1,327 @@
+#include "modules/native_loader.h"
+
+#include <dlfcn.h>
+#include <doctest/doctest.h>
+#include <link.h>
+
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "module_gallery.h"
+
+using hrmr::Log;
+using hrmr::Result;
+using hrmr::modules::LoadedModule;
+using hrmr::modules::LoadRequest;
+using hrmr::modules::ModuleConfig;
+using hrmr::modules::NativeLoader;
+using hrmr::modules::Route;
+using hrmr::modules::RouteFraming;
+using hrmr::modules::Run;
+using hrmr::test::call;
+using hrmr::test::compiled;
+using hrmr::test::contains;
+using hrmr::test::good_module;
+
+namespace {
+
+// One loader, a folder for users' files and one for private copies.
+class Bench {
+ public:
+  std::string put(const std::string& name, const std::string& content) {
+    const std::string path = files_ / (name + ".so");
+    hrmr::test::write_file(path, content);
+    return path;
+  }
+  LoadRequest request(const std::string& name) {
+    LoadRequest request;
+    request.name = name;
+    request.path = files_ / (name + ".so");
+    request.generation = ++generation_;
+    request.private_path = private_ / (name + ".g" + std::to_string(generation_) + ".so");
+    request.config = &config;
+    return request;
+  }
+  Result<LoadedModule> load(const std::string& name) { return loader.load(request(name)); }
+  Result<LoadedModule> load(const std::string& name, const std::string& content) {
+    put(name, content);
+    return load(name);
+  }
+  // The error of a load that must fail and leave nothing behind.
+  std::string refusal(const std::string& name, const std::string& content) {
+    const Result<LoadedModule> loaded = load(name, content);
+    REQUIRE_FALSE(loaded.is_ok());
+    CHECK(private_files() == 0);
+    CHECK_FALSE(contains(loaded.message(), private_.path()));
+    return loaded.message();
+  }
+  size_t private_files() const {
+    size_t files = 0;
+    for (auto at = std::filesystem::directory_iterator(private_.path()); at != end(at); ++at) {
+      ++files;
+    }
+    return files;
+  }
+  std::string private_folder() const { return private_.path(); }
+
+  Log log;
+  NativeLoader loader{hrmr::test::test_host(), log};
+  ModuleConfig config;
+
+ private:
+  hrmr::test::TempFolder files_;
+  hrmr::test::TempFolder private_;
+  uint64_t generation_ = 0;
+};
+
+void close(LoadedModule& module) {
+  module.image->unload();
+  const hrmr::Status closed = module.image->close();
+  CHECK_MESSAGE(closed.is_ok(), closed.message());
+}
+
+size_t mapped_libraries(const std::string& folder) {
+  struct Search {
+    const std::string& folder;
+    size_t found;
+  } search = {folder, 0};
+  ::dl_iterate_phdr(
+      [](dl_phdr_info* info, size_t, void* raw) {
+        auto& counted = *static_cast<Search*>(raw);
+        counted.found += contains(info->dlpi_name, counted.folder) ? 1 : 0;
+        return 0;
+      },
+      &search);
+  return search.found;
+}
+
+size_t map_lines() {
+  std::ifstream maps("/proc/self/maps");
+  size_t lines = 0;
+  for (std::string line; std::getline(maps, line);) {
+    if (contains(line, ".so")) ++lines;
+  }
+  return lines;
+}
+
+}  // namespace
+
+TEST_CASE("loads a module, calls it, unloads it without a trace") {
+  Bench bench;
+  auto loaded = bench.load("good", good_module("good", "7", "GOOD", "GET /good"));
+  REQUIRE_MESSAGE(loaded.is_ok(), loaded.message());
+  LoadedModule module = loaded.take();
+  CHECK(module.version == "7");
+  REQUIRE(module.routes.size() == 2);
+  CHECK(module.routes[0]->prefix == "GOOD");
+  CHECK(module.routes[0]->framing == RouteFraming::kLine);
+  CHECK(module.routes[0]->run == Run::kInline);
+  CHECK(module.routes[1]->framing == RouteFraming::kHttp);
+  CHECK(module.routes[1]->run == Run::kPool);
+  CHECK(call(*module.routes[0], "GOOD") == "7");
+  CHECK(mapped_libraries(bench.private_folder()) == 1);
+  close(module);
+  CHECK(hrmr::test::take_log(bench.log) == "module.good: unload 7\n");
+  CHECK(mapped_libraries(bench.private_folder()) == 0);
+  CHECK(bench.private_files() == 0);
+}
+
+TEST_CASE("loads a C++ module with its configuration, deletes its state at the unload") {
+  Bench bench;
+  bench.config["greeting"] = "good day";
+  auto loaded = bench.load("good_cpp", compiled("good_cpp.cpp", {"-fno-gnu-unique"}));
+  REQUIRE_MESSAGE(loaded.is_ok(), loaded.message());
+  LoadedModule module = loaded.take();
+  REQUIRE(module.routes.size() == 2);
+  CHECK(call(*module.routes[0], "GREET you") == "good day you");
+  CHECK(call(*module.routes[1], "GET /plain") == "plain");
+  close(module);
+  CHECK(hrmr::test::take_log(bench.log) == "module.good_cpp: greeting deleted\n");
+}
+
+TEST_CASE("two generations of one path each answer with their own code") {
+  Bench bench;
+  LoadedModule first = bench.load("good", good_module("good", "1", "GOOD")).take();
+  // In place, into the inode that the first one was read from.
+  LoadedModule second = bench.load("good", good_module("good", "2", "GOOD")).take();
+  CHECK(call(*first.routes[0], "GOOD") == "1");
+  CHECK(call(*second.routes[0], "GOOD") == "2");
+  close(first);
+  CHECK(call(*second.routes[0], "GOOD") == "2");
+  close(second);
+}
+
+TEST_CASE("each generation calls its own exported functions") {
+  Bench bench;
+  const std::string name = "same_symbol";
+  LoadedModule first = bench.load(name, compiled("same_symbol.c", {"-DVERSION=\"1\""})).take();
+  LoadedModule second = bench.load(name, compiled("same_symbol.c", {"-DVERSION=\"2\""})).take();
+  CHECK(call(*first.routes[0], "SYMBOL") == "1");
+  CHECK(call(*second.routes[0], "SYMBOL") == "2");
+  close(first);
+  close(second);
+}
+
+TEST_CASE("runs on while the user's file is emptied and removed") {
+  Bench bench;
+  LoadedModule module = bench.load("good", good_module("good", "1", "GOOD")).take();
+  const std::string path = bench.put("good", "");
+  CHECK(call(*module.routes[0], "GOOD") == "1");
+  std::filesystem::remove(path);
+  CHECK(call(*module.routes[0], "GOOD") == "1");
+  close(module);
+}
+
+TEST_CASE("knows a file whose bytes are those that were loaded") {
+  Bench bench;
+  const std::string& content = good_module("good", "1", "GOOD");
+  LoadedModule module = bench.load("good", content).take();
+  const std::string path = bench.put("good", content);
+  CHECK(bench.loader.is_same_content(path, *module.image));
+  std::string other = content;
+  other.back() = static_cast<char>(other.back() + 1);
+  bench.put("good", other);
+  CHECK_FALSE(bench.loader.is_same_content(path, *module.image));
+  bench.put("good", content + "x");
+  CHECK_FALSE(bench.loader.is_same_content(path, *module.image));
+  std::filesystem::remove(path);
+  CHECK_FALSE(bench.loader.is_same_content(path, *module.image));
+  close(module);
+}
+
+TEST_CASE("refuses what is no module, in words that say why") {
+  struct Case {
+    const char* name;
+    std::vector<std::string> flags;
+    std::vector<std::string> says;
+  };
+  const std::vector<Case> cases = {
+      {"no_entry.c", {}, {"no_entry.so is not an HRMR module", "HRMR_MODULE"}},
+      {"missing_symbol.c", {}, {"missing_symbol.so: undefined symbol: nobody_defines_this"}},
+      {"wrong_abi_major.c", {}, {"for HRMR ABI 2.0, this host speaks 1.0", "hrmr build"}},
+      {"newer_minor.c", {}, {"for HRMR ABI 1.1, this host speaks 1.0", "hrmr build"}},
+      {"no_size.c", {}, {"does not set `size`"}},
+      {"small_size.c", {}, {"has 16 bytes, ABI 1.0 has at least 48"}},
+      {"wrong_name.c", {}, {"calls itself 'somebody_else', its file calls it 'wrong_name'"}},
+      {"no_load.c", {}, {"no load function"}},
+      {"load_fails.c", {}, {"the database is not there"}},
+      {"load_fails_silently.c", {}, {"load returned 7"}},
+      {"load_throws.cpp", {}, {"load threw a C++ exception: thrown by load"}},
+      {"load_throws_in_sdk.cpp", {"-fno-gnu-unique"}, {"no such table: users"}},
+      {"empty_prefix.c", {}, {"a prefix must not be empty"}},
+      {"built_in_prefix.c", {}, {"prefix 'Reload' belongs to HRMR itself"}},
+      {"duplicate_prefix.c", {}, {"prefix 'TWICE' is registered twice"}},
+      {"no_function.c", {}, {"prefix 'NOTHING' has no function"}},
+      {"bad_framing.c", {}, {"framing 99 is unknown"}},
+      {"bad_run.c", {}, {"run 99 is unknown"}},
+      {"no_route_size.c", {}, {"`size` is not set"}},
+      {"long_prefix.c", {}, {"a prefix of 1025 bytes, more than the 1024 allowed"}},
+      {"static_tls.c", {}, {"static_tls.so uses static (initial-exec)"}},
+  };
+  for (const Case& each : cases) {
+    CAPTURE(each.name);
+    Bench bench;
+    const std::string name = std::filesystem::path(each.name).stem();
+    const std::string refusal = bench.refusal(name, compiled(each.name, each.flags));
+    CAPTURE(refusal);
+    for (const std::string& part : each.says) CHECK(contains(refusal, part));
+    CHECK(mapped_libraries(bench.private_folder()) == 0);
+  }
+}
+
+TEST_CASE("refuses files that are not libraries") {
+  Bench bench;
+  CHECK(contains(bench.refusal("text", "#!/bin/sh\n"), "text.so is not an ELF file"));
+  const std::string& whole = good_module("good", "1", "GOOD");
+  CHECK(contains(bench.refusal("good", whole.substr(0, whole.size() / 2)), "is incomplete ("));
+  CHECK(contains(bench.load("absent").message(), "absent.so: No such file or directory"));
+}
+
+TEST_CASE("accepts the longest prefix, and routes of a later ABI") {
+  Bench bench;
+  auto longest = bench.load("long_prefix", compiled("long_prefix.c", {"-DPREFIX_BYTES=1024"}));
+  REQUIRE_MESSAGE(longest.is_ok(), longest.message());
+  CHECK(longest.value().routes[0]->prefix.size() == 1024);
+  close(longest.value());
+  auto newer = bench.load("newer_route", compiled("newer_route.c"));
+  REQUIRE_MESSAGE(newer.is_ok(), newer.message());
+  CHECK(newer.value().routes[0]->prefix == "NEWER");
+  close(newer.value());
+}
+
+TEST_CASE("runs the unload of a module that thought itself loaded, and only of such") {
+  Bench bench;
+  // Its load returns what add_route returned: it knows that it is refused.
+  bench.refusal("good", good_module("good", "1", "RELOAD"));
+  CHECK(hrmr::test::take_log(bench.log) == "");
+  bench.refusal("good", compiled("good.c", {"-DPREFIX=\"RELOAD\"", "-DIGNORE_RESULT"}));
+  CHECK(hrmr::test::take_log(bench.log) == "module.good: unload 1\n");
+}
+
+TEST_CASE("an exception in a handler or in unload ends nothing") {
+  Bench bench;
+  auto handler =
+      bench.load("throws_in_handler", compiled("throws_in_handler.cpp", {"-fno-gnu-unique"}));
+  REQUIRE_MESSAGE(handler.is_ok(), handler.message());
+  CHECK(call(*handler.value().routes[0], "THROW") == "500 thrown by a handler");
+  close(handler.value());
+  auto unload = bench.load("unload_throws", compiled("unload_throws.cpp"));
+  REQUIRE_MESSAGE(unload.is_ok(), unload.message());
+  hrmr::test::take_log(bench.log);
+  close(unload.value());
+  CHECK(contains(hrmr::test::take_log(bench.log), "unload threw a C++ exception"));
+}
+
+TEST_CASE("says why a module stays mapped, and keeps its copy") {
+  struct Case {
+    const char* name;
+    std::vector<std::string> flags;
+    const char* says;
+  };
+  const std::vector<Case> cases = {
+      {"gnu_unique.cpp", {"-fgnu-unique"}, "GNU-unique symbols, such as "},
+      {"no_delete.c", {"-Wl,-z,nodelete"}, "-z nodelete"},
+      {"thread_local_destructor.cpp", {}, "thread_local with a destructor"},
+  };
+  // Until the process ends: the copies stay mapped.
+  static Bench bench;
+  size_t kept = 0;
+  for (const Case& each : cases) {
+    CAPTURE(each.name);
+    const std::string name = std::filesystem::path(each.name).stem();
+    auto loaded = bench.load(name, compiled(each.name, each.flags));
+    REQUIRE_MESSAGE(loaded.is_ok(), loaded.message());
+    CHECK(contains(hrmr::test::take_log(bench.log), each.says));
+    loaded.value().image->unload();
+    const hrmr::Status closed = loaded.value().image->close();
+    REQUIRE_FALSE(closed.is_ok());
+    CHECK(contains(closed.message(), "still mapped after dlclose: "));
+    CHECK(contains(closed.message(), each.says));
+    CHECK(contains(closed.message(), "(" + std::to_string(++kept) + " kept so far)"));
+    CHECK(bench.private_files() == kept);
+  }
+}
+
+TEST_CASE("a thousand generations leave no map, no file and no descriptor behind") {
+  Bench bench;
+  bench.put("good", good_module("good", "1", "GOOD"));
+  const auto cycle = [&bench] {
+    auto loaded = bench.load("good");
+    REQUIRE_MESSAGE(loaded.is_ok(), loaded.message());
+    close(loaded.value());
+  };
+  const auto descriptors = [] {
+    const std::filesystem::directory_iterator at("/proc/self/fd");
+    return std::distance(begin(at), end(at));
+  };
+  cycle();
+  const size_t maps = map_lines();
+  const auto open_before = descriptors();
+  for (int i = 0; i < 1000; ++i) cycle();
+  CHECK(map_lines() == maps);
+  CHECK(descriptors() == open_before);
+  CHECK(bench.private_files() == 0);
+}
