@@ -229,6 +229,23 @@ Step Dispatcher::park(Stream& stream, const Exchange& exchange) {
   return send_off(stream);
 }
 
+void Dispatcher::TurnEnd::on_delivery() {
+  is_posted = false;
+  for (Submitted& each : submitted) {
+    if (each.jobs != 0) each.pool->wake_for(std::exchange(each.jobs, 0));
+  }
+}
+
+// A worker that is woken for each batch takes the processor from the loop, runs the one job and
+// sleeps again: two system calls a request, and no group of jobs ever gathers. So workers are woken
+// once, when the loop is through with what this turn has brought.
+void Dispatcher::wake_at_turn_end(work::WorkerPool& pool, Run where) {
+  Submitted& submitted = turn_end_.submitted[where == Run::kPool ? 0 : 1];
+  submitted.pool = &pool;
+  ++submitted.jobs;
+  if (!std::exchange(turn_end_.is_posted, true)) loop_.post(turn_end_);
+}
+
 void Dispatcher::send_open_batch(Stream& stream) {
   if (stream.batch != nullptr) (void)send_off(stream);
 }
@@ -239,7 +256,11 @@ Step Dispatcher::send_off(Stream& stream) {
 
 Step Dispatcher::submit(Stream& stream, Batch& batch) {
   stream.is_away = true;
-  if (control_.pool(batch.where()).submit(&batch)) return Step::kAway;
+  work::WorkerPool& pool = control_.pool(batch.where());
+  if (pool.submit_quietly(&batch)) {
+    wake_at_turn_end(pool, batch.where());
+    return Step::kAway;
+  }
   refuse_batch(stream, batch);
   if (stream.is_away) return Step::kAway;  // what was parked behind it went off
   return stream.closes ? Step::kClosing : Step::kDone;

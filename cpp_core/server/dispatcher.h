@@ -68,6 +68,18 @@ class Dispatcher {
     std::string_view arguments;
   };
 
+  // Batches given to a pool in this turn of the loop, whose workers are still to be woken.
+  struct Submitted {
+    work::WorkerPool* pool = nullptr;
+    size_t jobs = 0;
+  };
+  // A letter to our own loop: letters come after the turn's events.
+  struct TurnEnd final : net::Letter {
+    void on_delivery() override;
+    Submitted submitted[2];  // of the pool, and of the Python threads
+    bool is_posted = false;
+  };
+
   Step choose_framing(Stream& stream);
   Step choose_opening(Stream& stream, std::string_view input);
   bool is_still_open(const Stream& stream, std::string_view input) const;
@@ -80,6 +92,7 @@ class Dispatcher {
   Step park(Stream& stream, const Exchange& exchange);
   Step send_off(Stream& stream);
   Step submit(Stream& stream, Batch& batch);
+  void wake_at_turn_end(work::WorkerPool& pool, modules::Run where);
   void finish_batch(Stream& stream, Batch& batch);
   void refuse_batch(Stream& stream, Batch& batch);
   Step fail(Stream& stream, const wire::Request& request, int status, std::string_view message);
@@ -101,6 +114,7 @@ class Dispatcher {
   wire::HeaderTable headers_;
   std::vector<std::unique_ptr<Batch>> batches_;
   std::vector<Batch*> free_batches_;
+  TurnEnd turn_end_;
   std::time_t date_s_ = 0;
   char date_[kHttpDateBytes] = {};
 };

@@ -2,6 +2,7 @@
 
 #include <sys/eventfd.h>
 
+#include <chrono>
 #include <future>
 #include <utility>
 
@@ -181,6 +182,7 @@ void Server::begin_shutdown() {
     const std::lock_guard lock(mutex_);
     if (state_ != State::kServing) return;
     state_ = State::kDraining;
+    drain_deadline_ms_ = monotonic_ms() + options_.drain_timeout_ms;
   }
   for (const auto& shard : shards_) shard->begin_drain();
 }
@@ -208,9 +210,21 @@ bool Server::stop() {
   const uint64_t deadline_ms = monotonic_ms() + kStopSlackMs;
   bool have_ended = pool_->stop(deadline_ms);
   if (python_pool_ != nullptr) have_ended = python_pool_->stop(deadline_ms) && have_ended;
-  if (!have_ended) return false;
+  if (!have_ended || !can_end_reloads()) return false;
   stop_threads();
   return true;
+}
+
+// A load or an unload is the module's code, and may never end: a join would wait for it without a
+// bound. So the reload thread is asked first whether it still comes to what it is asked.
+bool Server::can_end_reloads() {
+  auto reached = std::make_shared<std::promise<void>>();
+  const std::future<void> result = reached->get_future();
+  reload_thread_->run([reached] { reached->set_value(); });
+  const uint64_t now_ms = monotonic_ms();
+  const uint64_t left_ms = drain_deadline_ms_ > now_ms ? drain_deadline_ms_ - now_ms : 0;
+  const std::chrono::milliseconds bound(left_ms + kStopSlackMs);
+  return result.wait_for(bound) == std::future_status::ready;
 }
 
 work::WorkerPool& Server::pool(modules::Run where) {

@@ -46,8 +46,8 @@ class Server final : public ShardOwner, public modules::Publisher {
   void begin_shutdown() override;
   // Readable once the server has stopped serving.
   int stopped_fd() const { return stopped_fd_.get(); }
-  // Drains within the bound and joins all threads. False: handlers still run past it, and the
-  // server must not be destroyed before a later call has returned true.
+  // Drains within the bound and joins all threads. False: a handler or a load still runs past it;
+  // the server must not be destroyed before a later call has returned true.
   bool stop();
 
   // Announces a module without a file; it is loaded at the next reload, which start() does too.
@@ -71,6 +71,7 @@ class Server final : public ShardOwner, public modules::Publisher {
 
   Status start_threads();
   void stop_threads();
+  bool can_end_reloads();
   void log_report(const modules::ReloadReport& report);
 
   Options options_;
@@ -89,6 +90,7 @@ class Server final : public ShardOwner, public modules::Publisher {
   std::condition_variable drained_;
   size_t shards_left_ = 0;  // that have not drained
   State state_ = State::kNew;
+  uint64_t drain_deadline_ms_ = 0;
 };
 
 }  // namespace hrmr::server

@@ -44,6 +44,18 @@ void Gate::leave() {
   wake((before & kClosed) != 0 && is_last ? kSleepersMask : 1);
 }
 
+void Gate::leave_quietly() {
+  const uint64_t before = state_.fetch_sub(kSubmitter, std::memory_order_acq_rel);
+  const bool is_last = (before & kSubmittersMask) == kSubmitter;
+  if ((before & kClosed) != 0) wake(is_last ? kSleepersMask : 1);
+}
+
+// A read-modify-write, as every step is: it comes after the push, so a worker that announces itself
+// after it sees the push.
+void Gate::wake_up_to(uint64_t sleepers_max) {
+  if ((state_.fetch_add(0, std::memory_order_acq_rel) & kSleepersMask) != 0) wake(sleepers_max);
+}
+
 bool Gate::announce() {
   const uint64_t before = state_.fetch_add(kSleeper, std::memory_order_acq_rel);
   return (before & kClosed) != 0 && (before & kSubmittersMask) == 0;

@@ -30,6 +30,10 @@ class Gate {
   bool enter();
   // After the push. Wakes one sleeper if there is one.
   void leave();
+  // The same without the wake-up (unless the gate was closed meanwhile): wake_up_to must follow.
+  void leave_quietly();
+  // Wakes as many sleepers as there are, at most `sleepers_max`.
+  void wake_up_to(uint64_t sleepers_max);
 
   // --- workers ---
   // This thread may be about to sleep. True: closed and no submitter is inside, so what the queue

@@ -176,6 +176,15 @@ bool WorkerPool::submit(Job* job) {
   return is_queued;
 }
 
+bool WorkerPool::submit_quietly(Job* job) {
+  if (!state_->gate.enter()) return false;
+  const bool is_queued = state_->queue.try_push(job);
+  state_->gate.leave_quietly();
+  return is_queued;
+}
+
+void WorkerPool::wake_for(size_t jobs) { state_->gate.wake_up_to(jobs); }
+
 bool WorkerPool::stop(uint64_t deadline_ms) {
   state_->gate.close();
   {

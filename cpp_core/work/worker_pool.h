@@ -55,6 +55,9 @@ class WorkerPool {
   Status start();
   // False when the queue is full or the pool has stopped; the job is then still the caller's.
   bool submit(Job* job);
+  // The same, but nobody is woken for it: one wake_for must follow soon, for all of a loop's turn.
+  bool submit_quietly(Job* job);
+  void wake_for(size_t jobs);
   // Runs what is queued, then ends the threads. False when some are still inside a job after
   // `deadline_ms` (monotonic); may then be called again.
   bool stop(uint64_t deadline_ms);

@@ -82,6 +82,34 @@ TEST_CASE("gate wakes one sleeper for each submitter that leaves") {
   }
 }
 
+TEST_CASE("who leaves quietly wakes nobody, and one wake-up then serves as many as it names") {
+  Gate gate;
+  Sleepers sleepers(gate, 3);
+  for (int n = 0; n < 2; ++n) {
+    REQUIRE(gate.enter());
+    gate.leave_quietly();
+  }
+  CHECK(sleepers.woken == 0);
+  gate.wake_up_to(2);
+  REQUIRE(eventually([&] { return sleepers.announced == 5; }));
+  CHECK(sleepers.woken == 2);
+  gate.wake_up_to(100);
+  REQUIRE(eventually([&] { return sleepers.announced == 8; }));
+  CHECK(sleepers.woken == 5);
+  gate.close();
+}
+
+TEST_CASE("who leaves a closed gate quietly, and last, lets all sleepers go") {
+  Gate gate;
+  REQUIRE(gate.enter());
+  Sleepers sleepers(gate, 2);
+  gate.close();
+  REQUIRE(eventually([&] { return sleepers.announced == 4; }));
+  CHECK(sleepers.ended == 0);
+  gate.leave_quietly();
+  CHECK(eventually([&] { return sleepers.ended == 2; }));
+}
+
 TEST_CASE("gate lets all sleepers go when it closes") {
   Gate gate;
   Sleepers sleepers(gate, 5);

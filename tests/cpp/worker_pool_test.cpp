@@ -250,7 +250,10 @@ TEST_CASE("a job that was accepted while the pool stopped is run") {
     RunningPool running(options(1, 256));
     std::thread submitter([&] {
       for (size_t i = 0; i < jobs.size(); ++i) {
-        accepted[i] = running.pool.submit(&jobs[i]);
+        // Every other one quietly, as the loops do: a stop between the push and the wake-up must
+        // not forget it.
+        accepted[i] =
+            i % 2 == 0 ? running.pool.submit(&jobs[i]) : running.pool.submit_quietly(&jobs[i]);
         ++attempts;
       }
     });
@@ -262,6 +265,16 @@ TEST_CASE("a job that was accepted while the pool stopped is run") {
     size_t good = 0;
     for (size_t i = 0; i < jobs.size(); ++i) good += jobs[i].runs == (accepted[i] ? 1 : 0) ? 1 : 0;
     REQUIRE(good == jobs.size());
+  }
+}
+
+TEST_CASE("jobs that were submitted quietly are run once the pool is woken for them") {
+  RunningPool running(options(2));
+  for (int round = 0; round < 200; ++round) {
+    std::vector<CountingJob> jobs(5);
+    for (CountingJob& job : jobs) REQUIRE(running.pool.submit_quietly(&job));
+    running.pool.wake_for(jobs.size());
+    for (CountingJob& job : jobs) REQUIRE(eventually([&] { return job.runs == 1; }));
   }
 }
 
