@@ -121,6 +121,9 @@ void EventLoop::wait(int limit_ms) {
   ready_next_ = 0;
   ready_count_ = count > 0 ? static_cast<size_t>(count) : 0;
   now_ms_ = monotonic_ms();
+  // Timers fire at the end of the turn, so that what arrived in time counts before its timeout
+  // does; but what is armed in this turn counts from here.
+  timers_.set_now(now_ms_);
 }
 
 void EventLoop::run_scheduled() {

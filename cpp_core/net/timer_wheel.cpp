@@ -27,6 +27,8 @@ uint64_t TimerWheel::tick_of(uint64_t now_ms) const {
   return (now_ms - start_ms_) / limits::kTimerTickMs;
 }
 
+void TimerWheel::set_now(uint64_t now_ms) { now_ms_ = std::max(now_ms, now_ms_); }
+
 void TimerWheel::arm(Timer& timer, uint64_t delay_ms) {
   disarm(timer);
   constexpr uint64_t kDelayMsMax = kDelayTicksMax * limits::kTimerTickMs;
@@ -45,7 +47,7 @@ void TimerWheel::disarm(Timer& timer) {
 }
 
 void TimerWheel::advance(uint64_t now_ms) {
-  now_ms_ = std::max(now_ms, now_ms_);
+  set_now(now_ms);
   const uint64_t now_tick = tick_of(now_ms_);
   Step step{};
   while (find_next(step) && step.tick <= now_tick) {

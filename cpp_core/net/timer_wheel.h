@@ -6,7 +6,7 @@
 // before those of the next, no slot ever wraps, and the earliest is found from one bit mask per
 // level. When the present reaches a slot of a higher level, its timers move down.
 //
-// A timer never fires early: the delay counts from the `now_ms` of the last start or advance, which
+// A timer never fires early: the delay counts from the `now_ms` that the wheel was told last, which
 // is the beginning of the loop's turn, and is rounded up to whole ticks. It fires up to one tick
 // late, plus what the turn takes.
 //
@@ -53,7 +53,9 @@ class TimerWheel {
   TimerWheel(const TimerWheel&) = delete;
   TimerWheel& operator=(const TimerWheel&) = delete;
 
-  void start(uint64_t now_ms);                // once, before the first arm
+  void start(uint64_t now_ms);  // once, before the first arm
+  // From when the delays of the following arms count. Fires nothing.
+  void set_now(uint64_t now_ms);
   void arm(Timer& timer, uint64_t delay_ms);  // re-arms an armed one
   void disarm(Timer& timer);                  // no matter whether it is armed
   void advance(uint64_t now_ms);              // fires what is due

@@ -111,12 +111,14 @@ class BoundedQueue {
   size_t slots() const { return mask_ + 1; }
 
  private:
-  // A line of its own for each slot: neighbours belong to different threads most of the time.
-  struct alignas(kCacheLineBytes) Slot {
+  // Slots share cache lines but never straddle two. A line for each was ruled out by measurement
+  // (2 cores, interleaved runs): the same throughput, a third more time to hand 32 values over,
+  // four times the memory.
+  struct alignas(2 * sizeof(uint64_t)) Slot {
     std::atomic<uint64_t> sequence;
     T value;
   };
-  static_assert(sizeof(Slot) % kCacheLineBytes == 0);
+  static_assert(sizeof(Slot) == 2 * sizeof(uint64_t), "a value is a pointer or a word");
   static_assert(std::atomic<uint64_t>::is_always_lock_free);
 
   // Read by all, written by none: not on the lines of head_ and tail_.

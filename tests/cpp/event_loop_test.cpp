@@ -490,6 +490,30 @@ TEST_CASE("the loop's timers fire in their order and not before their time") {
   CHECK(early_ms == 0);
 }
 
+TEST_CASE("a timer's delay counts from the turn it was armed in, not from an earlier one") {
+  LocalLoop local;
+  bool has_fired_early = true;
+  uint64_t armed_at = 0;
+  TestTimer timer;
+  timer.then = [&] {
+    has_fired_early = monotonic_ms() < armed_at + 100;
+    local.loop.stop();
+  };
+  TestLetter second([&] {
+    armed_at = local.loop.now_ms();
+    local.loop.timers().arm(timer, 100);
+  });
+  TestLetter first([&] {
+    const uint64_t end_ms = monotonic_ms() + 60;  // a turn that takes its time
+    while (monotonic_ms() < end_ms) {
+    }
+    local.loop.post(second);
+  });
+  local.loop.post(first);
+  local.run();
+  CHECK_FALSE(has_fired_early);
+}
+
 TEST_CASE("a loop knows its own thread") {
   ThreadLoop running;
   CHECK_FALSE(running.loop.is_current_thread());

@@ -131,6 +131,22 @@ TEST_CASE("many timers armed, re-armed and disarmed at random behave as a list o
   CHECK(wrong == 0);
 }
 
+TEST_CASE("set_now moves the start of new delays and fires nothing") {
+  TimerWheel wheel;
+  wheel.start(kStart);
+  TestTimer before;
+  TestTimer after;
+  wheel.arm(before, 100);
+  wheel.set_now(kStart + 5000);
+  wheel.arm(after, 100);
+  CHECK(before.fired == 0);
+  wheel.advance(kStart + 5099);
+  CHECK(before.fired == 1);
+  CHECK(after.fired == 0);
+  wheel.advance(kStart + 5110);
+  CHECK(after.fired == 1);
+}
+
 TEST_CASE("arming an armed timer moves it") {
   TimerWheel wheel;
   wheel.start(kStart);
