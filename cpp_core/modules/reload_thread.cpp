@@ -4,13 +4,14 @@
 
 #include <algorithm>
 #include <condition_variable>
-#include <csignal>
 #include <deque>
 #include <exception>
 #include <mutex>
 #include <system_error>
 #include <thread>
 #include <utility>
+
+#include "base/signals.h"
 
 namespace hrmr::modules {
 
@@ -117,18 +118,13 @@ ReloadThread::ReloadThread(ModuleRegistry& registry, Log& log)
 ReloadThread::~ReloadThread() { stop(); }
 
 Status ReloadThread::start() {
-  // Signals are the main thread's; a new thread begins with the mask of the one that makes it.
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
+  const SignalsBlocked blocked;
   Status status = Status::ok();
   try {
     state_->thread = std::thread([state = state_.get()] { state->run(); });
   } catch (const std::system_error& error) {
     status = errno_status("start", "the reload thread", error.code().value());
   }
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
   return status;
 }
 

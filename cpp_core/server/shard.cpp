@@ -2,10 +2,11 @@
 
 #include <pthread.h>
 
-#include <csignal>
 #include <functional>
 #include <string>
 #include <utility>
+
+#include "base/signals.h"
 
 namespace hrmr::server {
 namespace {
@@ -43,18 +44,13 @@ Shard::~Shard() {
 Status Shard::start() {
   const Status opened = loop_.open();
   if (!opened.is_ok()) return opened;
-  // Signals are the main thread's: the loop inherits a mask that blocks them all.
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
+  const SignalsBlocked blocked;
   thread_ = std::thread([this] {
     const std::string name = "hrmr-loop-" + std::to_string(loop_.index());
     pthread_setname_np(pthread_self(), name.c_str());
     loop_.run();
     close_all();
   });
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
   return Status::ok();
 }
 

@@ -5,7 +5,6 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
-#include <csignal>
 #include <mutex>
 #include <system_error>
 #include <thread>
@@ -13,6 +12,7 @@
 
 #include "base/check.h"
 #include "base/limits.h"
+#include "base/signals.h"
 #include "work/bounded_queue.h"
 #include "work/gate.h"
 
@@ -29,27 +29,6 @@ void pause_briefly() {
   asm volatile("yield");
 #endif
 }
-
-// While alive, threads made by this one are born with signals blocked: those of the process are for
-// the main thread. Faults stay open, because the kernel kills a thread that faults with the signal
-// blocked without running the handler that would have reported it.
-class SignalsBlocked {
- public:
-  SignalsBlocked() {
-    sigset_t blocked;
-    sigfillset(&blocked);
-    for (int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS}) {
-      sigdelset(&blocked, fault);
-    }
-    pthread_sigmask(SIG_SETMASK, &blocked, &before_);
-  }
-  ~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-  SignalsBlocked(const SignalsBlocked&) = delete;
-  SignalsBlocked& operator=(const SignalsBlocked&) = delete;
-
- private:
-  sigset_t before_;
-};
 
 std::string thread_name(const std::string& pool, unsigned index) {
   const std::string suffix = "-" + std::to_string(index);
