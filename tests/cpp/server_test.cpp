@@ -3,36 +3,20 @@
 #include "server/server.h"
 
 #include <doctest/doctest.h>
-#include <netinet/in.h>
-#include <poll.h>
-#include <sys/socket.h>
 
 #include <atomic>
 #include <condition_variable>
-#include <memory>
 #include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
 
-#include "server/host_table.h"
+#include "running_server.h"
 
 using namespace hrmr;
-using hrmr::modules::LoadedModule;
-using hrmr::modules::Run;
-using hrmr::server::Server;
+using namespace hrmr::test;
 
 namespace {
-
-hrmr_bytes bytes(std::string_view text) { return {text.data(), text.size()}; }
-
-// Answers with its context, a text, then what followed the prefix.
-int say(const hrmr_request* request, hrmr_reply* reply, void* context) {
-  const hrmr_host& host = server::host_table();
-  host.write(reply, bytes(static_cast<const char*>(context)));
-  host.write(reply, request->rest);
-  return host.write(reply, HRMR_BYTES("\n"));
-}
 
 int throw_up(const hrmr_request*, hrmr_reply* reply, void*) {
   server::host_table().write(reply, HRMR_BYTES("half an ans"));
@@ -72,126 +56,6 @@ int wait_at_door(const hrmr_request* request, hrmr_reply* reply, void* context) 
   }
   return say(request, reply, const_cast<char*>("through"));
 }
-
-struct Spec {
-  const char* prefix;
-  Run run;
-  hrmr_handler function;
-  const void* context;
-  modules::RouteFraming framing = modules::RouteFraming::kLine;
-};
-
-class NoImage final : public modules::Image {
- public:
-  explicit NoImage(std::atomic<int>& unloads) : unloads_(unloads) {}
-  void unload() override { ++unloads_; }
-  Status close() override { return Status::ok(); }
-
- private:
-  std::atomic<int>& unloads_;
-};
-
-class SpecLoader final : public modules::Loader {
- public:
-  std::string_view suffix() const override { return {}; }
-  Result<LoadedModule> load(const modules::LoadRequest&) override {
-    LoadedModule loaded;
-    loaded.image = std::make_unique<NoImage>(unloads);
-    for (const Spec& spec : specs) {
-      auto route = std::make_unique<modules::Route>();
-      route->prefix = spec.prefix;
-      route->run = spec.run;
-      route->function = spec.function;
-      route->context = const_cast<void*>(spec.context);
-      route->framing = spec.framing;
-      loaded.routes.push_back(std::move(route));
-    }
-    return loaded;
-  }
-  bool is_same_content(const std::string&, const modules::Image&) const override { return false; }
-
-  std::vector<Spec> specs;
-  std::atomic<int> unloads{0};
-};
-
-class Client {
- public:
-  explicit Client(uint16_t port) : fd_(::socket(AF_INET, SOCK_STREAM, 0)) {
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_port = htons(port);
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    REQUIRE(::connect(fd_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
-  }
-
-  void send(std::string_view text) {
-    while (!text.empty()) {
-      const ssize_t sent = ::send(fd_.get(), text.data(), text.size(), MSG_NOSIGNAL);
-      if (sent <= 0) return;
-      text.remove_prefix(static_cast<size_t>(sent));
-    }
-  }
-  void finish() { ::shutdown(fd_.get(), SHUT_WR); }
-
-  // Up to and with the next '\n'; what there is when the peer closes or 20 s have passed.
-  std::string line() {
-    size_t end = std::string::npos;
-    while ((end = read_.find('\n')) == std::string::npos) {
-      if (!read_more()) break;
-    }
-    const size_t size = end == std::string::npos ? read_.size() : end + 1;
-    std::string text = read_.substr(0, size);
-    read_.erase(0, size);
-    return text;
-  }
-  std::string rest() {
-    while (read_more()) {
-    }
-    return std::exchange(read_, {});
-  }
-
- private:
-  bool read_more() {
-    pollfd waiting{fd_.get(), POLLIN, 0};
-    if (::poll(&waiting, 1, 20'000) != 1) return false;
-    char chunk[65536];
-    const ssize_t got = ::recv(fd_.get(), chunk, sizeof chunk, 0);
-    if (got <= 0) return false;
-    read_.append(chunk, static_cast<size_t>(got));
-    return true;
-  }
-
-  Fd fd_;
-  std::string read_;
-};
-
-struct Running {
-  explicit Running(std::vector<Spec> specs, server::Options options = {}) {
-    auto owned = std::make_unique<SpecLoader>();
-    loader = owned.get();
-    loader->specs = std::move(specs);
-    std::vector<std::unique_ptr<modules::Loader>> loaders;
-    loaders.push_back(std::move(owned));
-    server = std::make_unique<Server>(options, std::move(loaders), nullptr);
-    server->announce_inline_module("spec", *loader, ++revision);
-    modules::ReloadReport loaded;
-    const Status started = server->start(loaded);
-    REQUIRE_MESSAGE(started.is_ok(), started.message());
-    REQUIRE_FALSE(loaded.has_failures());
-  }
-  ~Running() { CHECK(server->stop()); }
-
-  Client client() const { return Client(server->port()); }
-  void reload(std::vector<Spec> specs) {
-    loader->specs = std::move(specs);
-    server->announce_inline_module("spec", *loader, ++revision);
-    CHECK_FALSE(server->reload({"spec"}).has_failures());
-  }
-
-  SpecLoader* loader;
-  std::unique_ptr<Server> server;
-  uint64_t revision = 0;
-};
 
 const Spec kInline{"IN ", Run::kInline, say, "inline "};
 const Spec kPooled{"POOL ", Run::kPool, say, "pooled "};
@@ -289,8 +153,8 @@ TEST_CASE("lets a request finish on the generation it began with, and unloads th
   CHECK(running.loader->unloads == 0);
   door.open();
   CHECK(old_client.line() == "through\n");
-  (void)running.server->modules();  // a turn of the reload thread behind the unload
-  (void)running.server->modules();
+  (void)running.server->reload({"nobody"});  // a turn of the reload thread behind the unload
+  (void)running.server->reload({"nobody"});
   CHECK(running.loader->unloads == 1);
 }
 

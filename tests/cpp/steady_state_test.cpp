@@ -1,0 +1,112 @@
+// The promise of the request path: in the steady state it allocates nothing, on no thread.
+//
+// Every malloc of the process is counted while a client that allocates nothing itself asks away:
+// by hooks of the sanitizers' allocators, else by standing in front of the C library's malloc.
+#include <doctest/doctest.h>
+
+#include <array>
+#include <atomic>
+#include <cstdlib>
+#include <string>
+#include <string_view>
+
+#include "running_server.h"
+
+namespace {
+
+std::atomic<long> mallocs{0};
+
+}  // namespace
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#include <sanitizer/allocator_interface.h>
+
+static void count_malloc(const volatile void*, size_t) {
+  mallocs.fetch_add(1, std::memory_order_relaxed);
+}
+static void ignore_free(const volatile void*) {}
+static const int hooks_installed =
+    __sanitizer_install_malloc_and_free_hooks(count_malloc, ignore_free);
+#else
+extern "C" void* __libc_malloc(size_t size);
+extern "C" __attribute__((visibility("default"))) void* malloc(size_t size) {
+  mallocs.fetch_add(1, std::memory_order_relaxed);
+  return __libc_malloc(size);
+}
+static const int hooks_installed = 1;
+#endif
+
+using namespace hrmr;
+using namespace hrmr::test;
+
+namespace {
+
+// Sends `asked` and reads exactly as many bytes as `expected` has; both stay the caller's. Of an
+// HTTP answer, whose date changes, only the status line is compared.
+bool ask(Client& client, std::string_view asked, std::string_view expected) {
+  std::array<char, 64 * 1024> answer;
+  client.send(asked);
+  size_t got = 0;
+  while (got < expected.size()) {
+    const ssize_t more = client.read_into(answer.data() + got, expected.size() - got);
+    if (more <= 0) return false;
+    got += static_cast<size_t>(more);
+  }
+  const size_t compared = expected.substr(0, 5) == "HTTP/" ? 15 : got;
+  return std::string_view(answer.data(), compared) == expected.substr(0, compared);
+}
+
+long mallocs_of(Client& client, std::string_view asked, std::string_view expected) {
+  for (int i = 0; i < 200; ++i) REQUIRE(ask(client, asked, expected));
+  const long before = mallocs.load();
+  bool is_right = true;
+  for (int i = 0; i < 1000; ++i) is_right = ask(client, asked, expected) && is_right;
+  const long after = mallocs.load();
+  CHECK(is_right);
+  return after - before;
+}
+
+std::string repeated(std::string_view text, int times) {
+  std::string all;
+  for (int i = 0; i < times; ++i) all += text;
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("the counter of this test sees a malloc") {
+  REQUIRE(hooks_installed > 0);
+  const long before = mallocs.load();
+  const std::string text(1000, 'x');
+  CHECK(text.size() == 1000);
+  CHECK(mallocs.load() > before);
+}
+
+TEST_CASE(
+    "a request in the steady state allocates nothing: inline, pool, one at a time, pipelined") {
+  const Spec inline_route{"IN ", Run::kInline, say, "inline "};
+  const Spec pool_route{"POOL ", Run::kPool, say, "pooled "};
+  const Spec get{"GET ", Run::kInline, say, "got ", modules::RouteFraming::kHttp};
+  const Spec post{"POST ", Run::kPool, say, "put ", modules::RouteFraming::kHttp};
+  Running running({inline_route, pool_route, get, post});
+  Client client = running.client();
+  CHECK(mallocs_of(client, "IN 1\n", "inline 1\n") == 0);
+  CHECK(mallocs_of(client, "POOL 2\n", "pooled 2\n") == 0);
+  const std::string asked = repeated("IN 1\nPOOL 2\nPOOL 3\n", 20);
+  const std::string expected = repeated("inline 1\npooled 2\npooled 3\n", 20);
+  CHECK(mallocs_of(client, asked, expected) == 0);
+
+  const std::string_view request = "GET / HTTP/1.1\r\nHost: a\r\nAccept: */*\r\n\r\n";
+  const std::string_view posted = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi";
+  for (const std::string_view message : {request, posted}) {
+    Client http = running.client();
+    http.send(message);
+    std::string answer;
+    while (answer.find("\r\n\r\n") == std::string::npos) answer += http.line();
+    // The body is "got " or "put ", then the request behind its prefix, then a line feed.
+    const size_t prefix_bytes = message.find(' ') + 1;
+    answer.resize(answer.size() + 4 + message.size() - prefix_bytes + 1);
+    REQUIRE(http.skip(answer.size() - (answer.find("\r\n\r\n") + 4)));
+    CHECK(mallocs_of(http, message, answer) == 0);
+  }
+}
