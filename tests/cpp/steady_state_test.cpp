@@ -19,7 +19,9 @@ std::atomic<long> mallocs{0};
 }  // namespace
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#include <sanitizer/allocator_interface.h>
+// As <sanitizer/allocator_interface.h> has it, which comes with clang only.
+extern "C" int __sanitizer_install_malloc_and_free_hooks(void (*)(const volatile void*, size_t),
+                                                         void (*)(const volatile void*));
 
 static void count_malloc(const volatile void*, size_t) {
   mallocs.fetch_add(1, std::memory_order_relaxed);
