@@ -84,6 +84,8 @@ inline constexpr int64_t kFileSettleMs = 2000;
 inline constexpr size_t kDrainingGenerationsMax = 64;
 
 // --- log ---
+// One loop says at most once in this time that its queue is full.
+inline constexpr uint64_t kOverloadWarnMs = 10'000;
 inline constexpr size_t kLogRecordsMax =
     4096;  // waiting for the log thread; past it records are counted and dropped
 

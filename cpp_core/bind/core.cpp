@@ -156,6 +156,10 @@ py::list Core::set_app_routes(py::list routes) {
   return outcomes_of(report);
 }
 
+void Core::write_log(int level, const std::string& source, std::string message) {
+  server_->log().write(static_cast<LogLevel>(level), source, std::move(message));
+}
+
 std::optional<std::vector<Core::LogLine>> Core::wait_logs(uint32_t timeout_ms) {
   const py::gil_scoped_release no_gil;
   std::vector<LogRecord> records;

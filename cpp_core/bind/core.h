@@ -41,6 +41,7 @@ class Core {
   int stopped_fd() const { return server_->stopped_fd(); }
   bool stop();
   py::list set_app_routes(py::list routes);
+  void write_log(int level, const std::string& source, std::string message);
   std::optional<std::vector<LogLine>> wait_logs(uint32_t timeout_ms);
   py::list modules();
 

@@ -41,6 +41,7 @@ PYBIND11_MODULE(_core, module) {
       .def("stopped_fd", &Core::stopped_fd)
       .def("stop", &Core::stop)
       .def("set_app_routes", &Core::set_app_routes, py::arg("routes"))
+      .def("write_log", &Core::write_log, py::arg("level"), py::arg("source"), py::arg("message"))
       .def("wait_logs", &Core::wait_logs, py::arg("timeout_ms"))
       .def("modules", &Core::modules);
 }

@@ -6,6 +6,8 @@
 
 #include <pybind11/pybind11.h>
 
+#include <csignal>
+
 #include "base/limits.h"
 #include "work/worker_pool.h"
 
@@ -15,11 +17,16 @@ namespace py = pybind11;
 
 class PythonCrew final : public work::Crew {
  public:
+  // On the thread that makes the server, whose signal mask the Python threads get.
+  PythonCrew();
   void thread_begins() override;
   void thread_ends() override;
   void group_begins() override;
   void group_ends() override;
   size_t group_max() const override { return limits::kGilBatches; }
+
+ private:
+  sigset_t makers_mask_;
 };
 
 }  // namespace hrmr::bind

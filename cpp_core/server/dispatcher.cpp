@@ -18,12 +18,12 @@ namespace {
 // terminal.
 std::string shown(std::string_view bytes) {
   constexpr size_t kShownBytes = 64;
-  std::string text;
-  for (const char c : bytes.substr(0, kShownBytes)) {
-    if (c == '\r' || c == '\n') break;
-    text.push_back(static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? '?' : c);
+  const std::string_view line = wire::first_line(bytes);
+  std::string text(line.substr(0, kShownBytes));
+  for (char& c : text) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
   }
-  if (bytes.size() > kShownBytes) text += "...";
+  if (line.size() > kShownBytes) text += "...";
   return text;
 }
 
@@ -210,7 +210,7 @@ bool Dispatcher::route_command(Stream& stream, const Exchange& exchange, Step& s
 
 Step Dispatcher::answer_inline(Stream& stream, const Exchange& exchange) {
   const wire::ReplyFacts facts = facts_for(stream, exchange.request);
-  stream.closes = answer(exchange, stream.peer_name(), facts, stream.output);
+  stream.closes = answer(exchange, stream.peer_name(), facts, stream.output, control_.log());
   return stream.closes ? Step::kClosing : Step::kDone;
 }
 
@@ -268,11 +268,23 @@ Step Dispatcher::submit(Stream& stream, Batch& batch) {
 
 // The queue is full: every request of the batch is refused, in its place.
 void Dispatcher::refuse_batch(Stream& stream, Batch& batch) {
+  warn_of_overload();
   for (size_t i = batch.next(); i < batch.count() && !stream.closes; ++i) {
     const wire::Request& request = batch.at(i).request;
     (void)fail(stream, request, 503, "overloaded: the queue is full, try again");
   }
   finish_batch(stream, batch);
+}
+
+void Dispatcher::warn_of_overload() {
+  const uint64_t now_ms = loop_.now_ms();
+  const bool is_due = now_ms - overload_warned_ms_ >= limits::kOverloadWarnMs;
+  if (overload_warned_ms_ != 0 && !is_due) return;
+  overload_warned_ms_ = now_ms;
+  control_.log().warn("server",
+                      "overloaded: a queue is full, and requests are refused with 503; more "
+                      "--threads (or --python-threads) serve more at once, a larger --queue lets "
+                      "more wait");
 }
 
 void Dispatcher::take_back(Stream& stream, Batch& batch) {
@@ -403,7 +415,7 @@ void Dispatcher::recycle(Batch& batch) {
 Batch& Dispatcher::open_batch(Stream& stream, Run where) {
   if (stream.batch != nullptr) return *stream.batch;
   if (free_batches_.empty()) {
-    batches_.push_back(std::make_unique<Batch>(loop_));
+    batches_.push_back(std::make_unique<Batch>(loop_, control_.log()));
     free_batches_.reserve(batches_.size());
     free_batches_.push_back(batches_.back().get());
   }

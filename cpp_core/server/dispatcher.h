@@ -29,6 +29,7 @@ class Control {
   virtual void begin_shutdown() = 0;
   virtual work::WorkerPool& pool(modules::Run where) = 0;
   virtual void drained(modules::Module* module) = 0;
+  virtual Log& log() = 0;
 
  protected:
   ~Control() = default;
@@ -93,6 +94,7 @@ class Dispatcher {
   Step send_off(Stream& stream);
   Step submit(Stream& stream, Batch& batch);
   void wake_at_turn_end(work::WorkerPool& pool, modules::Run where);
+  void warn_of_overload();
   void finish_batch(Stream& stream, Batch& batch);
   void refuse_batch(Stream& stream, Batch& batch);
   Step fail(Stream& stream, const wire::Request& request, int status, std::string_view message);
@@ -115,6 +117,7 @@ class Dispatcher {
   std::vector<std::unique_ptr<Batch>> batches_;
   std::vector<Batch*> free_batches_;
   TurnEnd turn_end_;
+  uint64_t overload_warned_ms_ = 0;
   std::time_t date_s_ = 0;
   char date_[kHttpDateBytes] = {};
 };

@@ -62,14 +62,15 @@ wire::ReplyFacts facts_of(const wire::Request& request, std::string_view date) {
 }
 
 bool answer(const Exchange& exchange, std::string_view peer, const wire::ReplyFacts& facts,
-            ByteBuffer& out) {
+            ByteBuffer& out, Log& log) {
   const hrmr_request request = module_view(exchange, peer);
-  hrmr_reply reply{wire::ReplyWriter(out, facts)};
+  hrmr_reply reply{wire::ReplyWriter(out, facts), {}};
   const int result = call_guarded(*exchange.route, request, reply);
   if (result != HRMR_OK && !reply.writer.has_failed()) {
     const std::string& module = exchange.route->module->name();
-    const char* why = result == HRMR_TOO_LARGE ? "' made a reply that is too large" : "' failed";
-    reply.writer.fail(500, "module '" + module + why);
+    const std::string why = reply.refusal.empty() ? "" : ": " + reply.refusal;
+    reply.writer.fail(500, "module '" + module + "' failed" + why);
+    log.error("module." + module, "the handler of '" + exchange.route->prefix + "' failed" + why);
   }
   reply.writer.finish();
   return reply.writer.closes();
@@ -120,7 +121,7 @@ void Batch::run() {
   while (!is_finished() && output_.size() <= limits::kOutputHighBytes) {
     const Exchange& exchange = exchanges_[next_++];
     const wire::ReplyFacts facts = facts_of(exchange.request, {date_, kHttpDateBytes});
-    closes_ = answer(exchange, peer_, facts, output_);
+    closes_ = answer(exchange, peer_, facts, output_, log_);
   }
   loop_.post(*this);
 }

@@ -14,6 +14,7 @@
 
 #include "base/byte_buffer.h"
 #include "base/limits.h"
+#include "base/log.h"
 #include "modules/module.h"
 #include "net/event_loop.h"
 #include "wire/reply_writer.h"
@@ -32,10 +33,10 @@ struct Exchange {
 };
 
 // Calls the route's function and completes the reply, whatever the function did. The reply is
-// appended to `out`. Returns true when the connection is to be closed after it. Any thread that may
-// run the function.
+// appended to `out`; a failure that the function did not word itself is logged. Returns true when
+// the connection is to be closed after it. Any thread that may run the function.
 bool answer(const Exchange& exchange, std::string_view peer, const wire::ReplyFacts& facts,
-            ByteBuffer& out);
+            ByteBuffer& out, Log& log);
 
 // What a reply needs to know of its request. `date`: see ReplyFacts.
 wire::ReplyFacts facts_of(const wire::Request& request, std::string_view date);
@@ -53,7 +54,7 @@ class BatchOwner {
 
 class Batch final : public work::Job, public net::Letter {
  public:
-  explicit Batch(net::EventLoop& loop) : loop_(loop) {}
+  Batch(net::EventLoop& loop, Log& log) : loop_(loop), log_(log) {}
 
   void begin(BatchOwner& owner, modules::Run where, std::string_view peer, std::string_view date);
   // Copies the headers, which live in the loop's scratch table.
@@ -84,6 +85,7 @@ class Batch final : public work::Job, public net::Letter {
 
  private:
   net::EventLoop& loop_;
+  Log& log_;
   BatchOwner* owner_ = nullptr;
   modules::Run where_ = modules::Run::kPool;
   std::string_view peer_;

@@ -5,17 +5,41 @@
 namespace hrmr::server {
 namespace {
 
-int code(wire::WriteResult result) { return static_cast<int>(result); }
 std::string_view view(hrmr_bytes bytes) { return {bytes.data, bytes.size}; }
 
-int reply_write(hrmr_reply* reply, hrmr_bytes bytes) {
-  return code(reply->writer.write(view(bytes)));
+const char* reason_of(wire::WriteResult result) {
+  if (result == wire::WriteResult::kTooLate) return "the body had begun, or the reply was complete";
+  if (result == wire::WriteResult::kTooLarge) return "the reply is too large";
+  return "it is not valid, or it is the host's to set";
 }
-char* reply_reserve(hrmr_reply* reply, size_t size) { return reply->writer.reserve(size); }
-int reply_commit(hrmr_reply* reply, size_t size) { return code(reply->writer.commit(size)); }
-int reply_status(hrmr_reply* reply, int status) { return code(reply->writer.set_status(status)); }
+
+int note(hrmr_reply* reply, wire::WriteResult result, std::string_view what) {
+  if (result != wire::WriteResult::kOk && reply->refusal.empty()) {
+    reply->refusal.append(what).append(" was refused: ").append(reason_of(result));
+  }
+  return static_cast<int>(result);
+}
+
+int reply_write(hrmr_reply* reply, hrmr_bytes bytes) {
+  return note(reply, reply->writer.write(view(bytes)), "a write");
+}
+char* reply_reserve(hrmr_reply* reply, size_t size) {
+  char* room = reply->writer.reserve(size);
+  if (room == nullptr) (void)note(reply, wire::WriteResult::kTooLarge, "a reserve");
+  return room;
+}
+int reply_commit(hrmr_reply* reply, size_t size) {
+  return note(reply, reply->writer.commit(size), "a commit");
+}
+int reply_status(hrmr_reply* reply, int status) {
+  const wire::WriteResult result = reply->writer.set_status(status);
+  if (result == wire::WriteResult::kOk) return HRMR_OK;
+  return note(reply, result, "status " + std::to_string(status));
+}
 int reply_header(hrmr_reply* reply, hrmr_bytes name, hrmr_bytes value) {
-  return code(reply->writer.add_header(view(name), view(value)));
+  const wire::WriteResult result = reply->writer.add_header(view(name), view(value));
+  if (result == wire::WriteResult::kOk) return HRMR_OK;
+  return note(reply, result, "header '" + std::string(view(name)) + "'");
 }
 int reply_close(hrmr_reply* reply) {
   reply->writer.close_after();

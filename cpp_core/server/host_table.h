@@ -5,11 +5,14 @@
 
 #include <hrmr/abi.h>
 
+#include <string>
+
 #include "wire/reply_writer.h"
 
 // One answer under way, as abi.h names it.
 struct hrmr_reply {
   hrmr::wire::ReplyWriter writer;
+  std::string refusal;  // the first call that was refused and why, for people; empty: none
 };
 
 namespace hrmr::server {

@@ -127,6 +127,7 @@ void Server::stop_threads() {
   registry_->unload_all();
   log_.close();
   const std::lock_guard lock(mutex_);
+  loaded_.clear();
   state_ = State::kStopped;
 }
 
@@ -134,7 +135,7 @@ modules::ReloadReport Server::reload(std::vector<std::string> only) {
   auto promise = std::make_shared<std::promise<modules::ReloadReport>>();
   std::future<modules::ReloadReport> result = promise->get_future();
   auto done = [this, promise = std::move(promise)](const modules::ReloadReport& report) {
-    log_report(report);
+    on_reloaded(report);
     promise->set_value(report);
   };
   reload_thread_->reload(std::move(only), std::move(done));
@@ -144,13 +145,17 @@ modules::ReloadReport Server::reload(std::vector<std::string> only) {
 void Server::reload(std::vector<std::string> only, std::function<void(std::string)> done) {
   reload_thread_->reload(std::move(only),
                          [this, done = std::move(done)](const modules::ReloadReport& report) {
-                           log_report(report);
+                           on_reloaded(report);
                            done(modules::to_text(report));
                          });
 }
 
 void Server::request_reload() {
-  reload({}, [](const std::string&) {});
+  // Nobody waits for the answer: its last line, which has the sums, says that it was done.
+  reload({}, [this](std::string text) {
+    text.pop_back();
+    log_.info("reload", text.substr(text.rfind('\n') + 1));
+  });
 }
 
 void Server::announce_inline_module(const std::string& name, modules::Loader& loader,
@@ -159,16 +164,19 @@ void Server::announce_inline_module(const std::string& name, modules::Loader& lo
       [this, name, &loader, revision] { registry_->set_inline_module(name, loader, revision); });
 }
 
+// From what was noted, because the reload thread may be inside a load that takes its time.
 std::vector<modules::ModuleInfo> Server::modules() {
-  // Shared, because the setter may still be inside the promise when the waiter has its value.
-  auto promise = std::make_shared<std::promise<std::vector<modules::ModuleInfo>>>();
-  std::future<std::vector<modules::ModuleInfo>> result = promise->get_future();
-  reload_thread_->run(
-      [this, promise = std::move(promise)] { promise->set_value(registry_->loaded()); });
-  return value_or(std::move(result), {});
+  const std::lock_guard lock(mutex_);
+  return loaded_;
 }
 
-void Server::log_report(const modules::ReloadReport& report) {
+// On the reload thread, before who asked for the reload is told.
+void Server::on_reloaded(const modules::ReloadReport& report) {
+  {
+    std::vector<modules::ModuleInfo> loaded = registry_->loaded();
+    const std::lock_guard lock(mutex_);
+    loaded_ = std::move(loaded);
+  }
   for (const modules::Outcome& outcome : report.outcomes) {
     if (outcome.change == modules::Change::kUnchanged) continue;
     const bool is_failure = outcome.change == modules::Change::kFailed;

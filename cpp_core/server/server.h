@@ -52,9 +52,9 @@ class Server final : public ShardOwner, public modules::Publisher {
 
   // Announces a module without a file; it is loaded at the next reload, which start() does too.
   void announce_inline_module(const std::string& name, modules::Loader& loader, uint64_t revision);
-  // What is loaded, by name. Waits for its turn on the reload thread.
+  // What was loaded when the last reload was done, by name. Any thread; waits for nothing.
   std::vector<modules::ModuleInfo> modules();
-  Log& log() { return log_; }
+  Log& log() override { return log_; }
 
   // Control, ShardOwner, Publisher: for the rooms below.
   void reload(std::vector<std::string> only, std::function<void(std::string)> done) override;
@@ -72,7 +72,7 @@ class Server final : public ShardOwner, public modules::Publisher {
   Status start_threads();
   void stop_threads();
   bool can_end_reloads();
-  void log_report(const modules::ReloadReport& report);
+  void on_reloaded(const modules::ReloadReport& report);
 
   Options options_;
   Log log_;
@@ -89,6 +89,7 @@ class Server final : public ShardOwner, public modules::Publisher {
   std::mutex mutex_;
   std::condition_variable drained_;
   size_t shards_left_ = 0;  // that have not drained
+  std::vector<modules::ModuleInfo> loaded_;
   State state_ = State::kNew;
   uint64_t drain_deadline_ms_ = 0;
 };
