@@ -109,6 +109,9 @@ class Core:
     ) -> list[_Outcome]:
         """Replaces the routes of the in-process module "app"; reloads it once started."""
 
+    def write_log(self, level: int, source: str, message: str) -> None:
+        """Adds a record behind those of the engine, so that their order holds."""
+
     def wait_logs(self, timeout_ms: int) -> list[tuple[int, str, str]] | None:
         """Waits for log records (level, source, message). None once the log is closed."""
 

@@ -24,6 +24,7 @@ from .errors import BuildError
 SOURCE_FOLDER = "module_src"
 MODULE_FOLDER = "modules"
 _STATE_FOLDER = ".build"
+_FOREIGN_SUFFIXES = (".cc", ".cxx", ".c++", ".cp", ".C", ".CPP")
 
 # A file changed this shortly before the compiler began may have been read in its old state: the
 # kernel's file times tick every few milliseconds.
@@ -109,6 +110,12 @@ def find_sources(project: Path) -> list[Path]:
                 f"{other} and {source} would both become {source.stem}.so: rename one of them"
             )
     return sources
+
+
+def find_skipped(project: Path) -> list[Path]:
+    """C++ sources in module_src that are not built because of how their names end."""
+    folder = project / SOURCE_FOLDER
+    return sorted(path for path in folder.iterdir() if path.suffix in _FOREIGN_SUFFIXES)
 
 
 def find_orphans(project: Path) -> list[Path]:

@@ -3,23 +3,34 @@
 Exit codes: 0 done, 1 it failed, 2 it was called wrongly (a bad flag, variable or hrmr.toml).
 """
 
+import logging
 import os
 import platform
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import NoReturn
 
 import click
 
 from . import ABI, __version__, paths
-from .build import SOURCE_FOLDER, BuildOptions, Built, build_modules, find_orphans, find_sources
+from .build import (
+    SOURCE_FOLDER,
+    BuildOptions,
+    Built,
+    build_modules,
+    find_orphans,
+    find_skipped,
+    find_sources,
+)
 from .client import ask
 from .config import Config, read_config
 from .errors import ClientError, HrmrError, OptionError
 from .kinds import FOREVER_S, Places, Seconds, Switch
 from .log import attach_log_handler
-from .options import TABLE, Option, Values, make_options, read_variables
+from .options import TABLE, Option, Values, make_options, read_variables, unknown_variables
 from .serve import serve
 from .server import Server
 
@@ -27,6 +38,7 @@ _CONFIG_FILE = "hrmr.toml"
 _CONFIG_VARIABLE = "HRMR_CONFIG"
 _LOCAL_MODULES = "modules"
 _RELOAD_TIMEOUT_S = 60.0
+_SHOWN_CHARACTERS_MAX = 60  # of an answer that is not ours
 _ABOUT = "About"
 
 # The original took these with one dash.
@@ -50,6 +62,20 @@ one exits at once.
 class _ServeCommand(click.Command):
     """Shows its options in the groups of the table."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        words = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError:
+            # `hrmr --port 9000 reload` came here as `hrmr serve --port 9000 reload`.
+            for before, word in pairwise(words):
+                is_value = before.startswith("-") and "=" not in before
+                if word in hrmr.commands and not is_value:
+                    words.remove(word)
+                    call = shlex.join(["hrmr", word, *words])
+                    raise click.UsageError(f"put the command first: {call}", ctx) from None
+            raise
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         groups: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
@@ -71,7 +97,7 @@ class _HrmrGroup(click.Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if not args or (args[0].startswith("-") and args[0] not in ("--help", "-h", "--version")):
             args = ["serve", *args]
-        if args[0] == "serve":
+        if args[0] in ("serve", "reload"):
             args = [_modern_flag(word) for word in args]
         return super().parse_args(ctx, args)
 
@@ -100,16 +126,19 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
         sys.exit(1)
 
 
+_version_option = click.version_option(
+    __version__,
+    message=f"hrmr %(version)s (module ABI {ABI[0]}.{ABI[1]}, Python {platform.python_version()})",
+)
+
+
 @click.group(
     cls=_HrmrGroup,
     options_metavar="",
     subcommand_metavar="[serve|build|reload|sdk] [OPTIONS]",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(
-    __version__,
-    message=f"hrmr %(version)s (module ABI {ABI[0]}.{ABI[1]}, Python {platform.python_version()})",
-)
+@_version_option
 def hrmr() -> None:
     """A hot-reloadable module router: one TCP port, C++ and Python modules, code swapped while it
     serves. Without a command it serves.
@@ -149,6 +178,7 @@ def _help_of(option: Option) -> str:
 
 
 @click.command("serve", cls=_ServeCommand)
+@_version_option
 @click.pass_context
 def serve_command(ctx: click.Context, /, config: str | None, **flags: object) -> int:
     """Serve (the default command)."""
@@ -159,6 +189,8 @@ def serve_command(ctx: click.Context, /, config: str | None, **flags: object) ->
     options = make_options(*layers)
     handler = attach_log_handler(options.log_level, options.log_format)
     ctx.call_on_close(handler.flush)
+    for warning in unknown_variables(os.environ, [_CONFIG_VARIABLE]):
+        logging.getLogger("hrmr.server").warning("%s", warning)
     return serve(Server.from_options(options, file.modules, file.policies))
 
 
@@ -196,6 +228,8 @@ def build_command(folder: str, force: bool, jobs: int | None, verbose: bool) -> 
     all_built = build_modules(project, options, os.environ, show)
     if not find_sources(project):
         click.echo(f"nothing to build: no .cpp or .c file in {project / SOURCE_FOLDER}")
+    for skipped in find_skipped(project):
+        click.echo(f"note: {skipped} is skipped: only .c and .cpp are built; rename it")
     for orphan in find_orphans(project):
         click.echo(f"note: {orphan} has no source any more; delete it to unload the module")
     return 0 if all_built else 1
@@ -206,7 +240,11 @@ def build_command(folder: str, force: bool, jobs: int | None, verbose: bool) -> 
 @click.option("--host", metavar="TEXT", help="Where the server is. [default: 127.0.0.1]")
 @click.option("--port", metavar="N", help="Its port. [default: 8080]")
 @click.option("--config", metavar="FILE", help="Read host and port from it. [default: ./hrmr.toml]")
-@click.option("--timeout", metavar="SECONDS", help="How long to wait for it. [default: 60]")
+@click.option(
+    "--timeout",
+    metavar="SECONDS",
+    help="How long to wait for the answer; the reload itself goes on. [default: 60]",
+)
 def reload_command(
     names: tuple[str, ...],
     config: str | None,
@@ -233,8 +271,11 @@ def reload_command(
     answer = ask(options.host, options.port, " ".join(["RELOAD", *names]), seconds)
     if not answer.strip():
         raise ClientError("the server closed the connection without an answer")
+    lines = answer.strip().splitlines()
+    if not lines[-1].startswith(("OK", "ERR ", "503 ")):
+        begin = repr(lines[0][:_SHOWN_CHARACTERS_MAX])
+        raise ClientError(f"{options.host}:{options.port} answered, but not as HRMR does: {begin}")
     click.echo(answer, nl=not answer.endswith("\n"))
-    lines = answer.splitlines()
     return 1 if any(line.startswith(("failed ", "ERR ", "503 ")) for line in lines) else 0
 
 
@@ -247,7 +288,8 @@ def sdk_command(cmake_dir: bool, include_dir: bool) -> None:
     \b
     Examples:
       cmake -S . -B build -Dhrmr_DIR="$(hrmr sdk --cmake-dir)"
-      g++ -std=c++20 -fPIC -shared -I"$(hrmr sdk --include-dir)" hello.cpp -o hello.so
+      g++ -std=c++20 -O2 -g -fPIC -shared -fvisibility=hidden -fno-gnu-unique -Wall -Wextra \\
+          -I"$(hrmr sdk --include-dir)" hello.cpp -o hello.so -Wl,--no-undefined -Wl,-z,now
     """
     if cmake_dir == include_dir:
         raise click.UsageError("say --cmake-dir or --include-dir")

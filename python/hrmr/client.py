@@ -28,7 +28,10 @@ def ask(host: str, port: int, command: str, timeout: float) -> str:
         try:
             return _exchange(connection, command)
         except TimeoutError:
-            raise ClientError(f"{place} gave no answer within {timeout:g} seconds") from None
+            raise ClientError(
+                f"{place} gave no answer within {timeout:g} seconds; "
+                "what was asked goes on in the server, and its log tells how it ends"
+            ) from None
         except OSError as error:
             raise ClientError(f"the connection to {place} was lost: {error.strerror}") from error
 

@@ -86,13 +86,15 @@ class JsonFormatter(logging.Formatter):
 
 
 def attach_log_handler(level: str, style: str) -> logging.Handler:
-    """For the command line: writes the records of HRMR to stderr. Returns the handler."""
+    """For the command line: writes all records to stderr, from `level` on. Returns the handler.
+
+    Those of all loggers, so that what modules and their libraries log is in the same stream.
+    """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if style == "json" else TextFormatter())
-    logger = logging.getLogger(LOGGER)
-    logger.addHandler(handler)
-    logger.setLevel(LEVELS[level])
-    logger.propagate = False
+    root = logging.getLogger()
+    root.addHandler(handler)
+    root.setLevel(LEVELS[level])
     return handler
 
 

@@ -24,6 +24,8 @@ THREADS_MAX = 1024  # limits::kThreadsMax
 QUEUE_SLOTS_MAX = 1 << 20
 BODY_BYTES_MAX = 1 << 40
 
+_VARIABLE_PREFIX = "HRMR_"
+
 LISTEN, WORK, MODULES, LIMITS, LOG = (
     "Listen",
     "Threads",
@@ -49,7 +51,7 @@ class Option:
 
     @property
     def variable(self) -> str:
-        return "HRMR_" + self.name.upper()
+        return _VARIABLE_PREFIX + self.name.upper()
 
     def parse(self, text: str, where: str, base: Path) -> object:
         return self._told(self.kind.parse, text, where, base)
@@ -173,6 +175,21 @@ def read_variables(environ: Mapping[str, str]) -> Values:
     }
 
 
+def unknown_variables(environ: Mapping[str, str], known: Iterable[str] = ()) -> list[str]:
+    """One line for each HRMR_* variable that is set and that nothing reads: a slip, or somebody
+    else's. `known`: variables besides those of the table."""
+    names = {option.variable for option in TABLE.values()} | set(known)
+    bare_names = [name.removeprefix(_VARIABLE_PREFIX) for name in names]
+    found: list[str] = []
+    for name in sorted(environ):
+        if name.startswith(_VARIABLE_PREFIX) and environ[name] and name not in names:
+            # Compared without the prefix, by which all of them resemble each other.
+            bare_name = name.removeprefix(_VARIABLE_PREFIX)
+            hint = did_you_mean(bare_name, bare_names, _VARIABLE_PREFIX)
+            found.append(f"{name}: no option has this variable{hint}")
+    return found
+
+
 def check_values(values: Mapping[str, object], place: str, base: Path) -> Values:
     """Typed values under the names of the table. `place`, with {} for the name, is where each
     stands, for the error message."""
@@ -192,7 +209,7 @@ def make_options(*layers: Mapping[str, object]) -> Options:
     return Options(**merged)  # type: ignore[arg-type]
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """'; did you mean "port"?', or nothing."""
+def did_you_mean(word: str, known: Iterable[str], prefix: str = "") -> str:
+    """'; did you mean "port"?', or nothing. `prefix` is shown before the name."""
     close = difflib.get_close_matches(word, list(known), n=1)
-    return f'; did you mean "{close[0]}"?' if close else ""
+    return f'; did you mean "{prefix}{close[0]}"?' if close else ""

@@ -62,6 +62,7 @@ def route(prefix: str | bytes, framing: str = "auto") -> Callable[[AnyHandler], 
     The function takes the Request and returns str, bytes or a Response. In a file that is not
     being loaded by a server (one that is imported by a test, say) the decorator only checks.
     """
+    refuse_bare(prefix, "hrmr")
     namespace = sys._getframe(1).f_globals
 
     def register(function: AnyHandler) -> AnyHandler:
@@ -72,6 +73,13 @@ def route(prefix: str | bytes, framing: str = "auto") -> Callable[[AnyHandler], 
         return function
 
     return register
+
+
+def refuse_bare(prefix: object, owner: str) -> None:
+    """RouteError when the decorator was written without its parentheses. Python then hands it the
+    function, and would replace that with what waits for one: no route, and no error either."""
+    if callable(prefix):
+        raise RouteError(f'@{owner}.route needs a prefix: @{owner}.route("GREET ")')
 
 
 def _encode_prefix(prefix: str | bytes, name: str) -> bytes:

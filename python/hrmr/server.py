@@ -15,10 +15,10 @@ from . import _core, paths
 from .config import ModuleConfig, module_tables
 from .errors import NotRunningError, RouteError, StartError
 from .log import LEVELS, LogThread
-from .options import Options, OptionValues, check_values, make_options
+from .options import Options, OptionValues, check_values, did_you_mean, make_options
 from .outcome import Outcome, ReloadReport
 from .python_module import load_python, report
-from .route import AnyHandler, Route, make_route
+from .route import AnyHandler, Route, make_route, refuse_bare
 
 # What the engine may take for the rest of a stop once the drain is over.
 _STOP_GRACE_S = 5.0
@@ -200,6 +200,7 @@ class Server:
 
         RouteError: the prefix is taken, or the function cannot be a handler.
         """
+        refuse_bare(prefix, "server")
 
         def register(function: AnyHandler) -> AnyHandler:
             added = make_route(prefix, framing, function)
@@ -279,14 +280,18 @@ class Server:
         return configs
 
     def _log_start(self) -> None:
-        options, log = self.options, logging.getLogger("hrmr.server")
-        threads = f"{_count(options.threads, 'pool thread')}, {_count(options.loops, 'loop')}"
-        log.info("listening on %s (%s)", self.url, threads)
+        options, core, modules = self.options, self._running_core(), self.modules
         listed = [
             f"{f'{module.name} {module.version}'.strip()} ({_count(module.routes, 'route')})"
-            for module in self.modules
+            for module in modules
         ]
-        log.info("modules: %s", ", ".join(listed) or "none")
+        core.write_log(logging.INFO, "server", f"modules: {', '.join(listed) or 'none'}")
+        loaded = [module.name for module in modules]
+        for name in sorted({*self._configs, *self._policies}.difference(loaded)):
+            lost = f"[modules.{name}]: no module of this name is loaded"
+            core.write_log(logging.WARNING, "server", lost + did_you_mean(name, loaded))
+        threads = f"{_count(options.threads, 'pool thread')}, {_count(options.loops, 'loop')}"
+        core.write_log(logging.INFO, "server", f"listening on {self.url} ({threads})")
 
 
 def _report_of(outcomes: Iterable[Mapping[str, Any]]) -> ReloadReport:

@@ -74,6 +74,15 @@ def test_builds_c_and_cpp_sources_to_modules(project: Project) -> None:
     assert names == ["plain.json", "users.json"]
 
 
+def test_sources_whose_names_end_otherwise_are_noted(project: Project) -> None:
+    project.write("users.cc", MODULE_CPP)
+    project.write("notes.h", "")
+    ran = project.build()
+    assert (ran.returncode, ran.stderr) == (0, "")
+    note = "note: module_src/users.cc is skipped: only .c and .cpp are built; rename it"
+    assert ran.stdout.splitlines()[1:] == [note]
+
+
 def test_a_module_exports_its_one_symbol_and_nothing_unique(project: Project) -> None:
     project.write("users.cpp", MODULE_CPP)
     project.said()

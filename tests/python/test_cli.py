@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -88,6 +89,7 @@ def test_help_shows_every_option_and_command(tmp_path: Path) -> None:
         for option in TABLE.values():
             assert f"  {option.flag}" in ran.stdout
         assert "Examples:" in ran.stdout
+        assert "  --version" in ran.stdout
     assert all(f"\n  {name} " in run("--help", folder=tmp_path).stdout for name in ("build", "sdk"))
 
 
@@ -117,6 +119,12 @@ def test_version_names_all_that_matters(tmp_path: Path) -> None:
         (["--on-reload", "hold"], "hrmr: --on-reload: 'hold' is not one of swap, reject"),
         (["serve", "extra"], "hrmr: Got unexpected extra argument (extra)"),
         (["sreve"], "hrmr: No such command 'sreve'"),
+        (["--port", "1", "reload"], "hrmr: put the command first: hrmr reload --port 1;"),
+        (
+            ["-port=1", "reload", "--timeout", "1"],
+            "hrmr: put the command first: hrmr reload --port=1",
+        ),
+        (["reload", "-port", "99999"], "hrmr: --port: 99999 is not a whole number"),
         (["build", "nowhere"], "hrmr: there is no folder 'nowhere'"),
         (["reload", "a b"], "hrmr: 'a b' is not the name of a module"),
         (["reload", "--timeout", "x"], "hrmr: --timeout: 'x' is not a number of seconds"),
@@ -171,6 +179,18 @@ def test_sdk_prints_folders_that_hold_what_they_promise(tmp_path: Path) -> None:
     assert (Path(include) / "hrmr/module.hpp").is_file()
     cmake = run("sdk", "--cmake-dir", folder=tmp_path).stdout.rstrip("\n")
     assert (Path(cmake) / "hrmrConfig.cmake").is_file()
+
+
+def test_sdk_shows_the_flags_of_a_build(tmp_path: Path) -> None:
+    (tmp_path / "module_src").mkdir()
+    (tmp_path / "module_src/one.cpp").write_text("")
+    built = run("build", "--verbose", folder=tmp_path, variables={"CXX": "g++"}).stdout
+    flags = [
+        word for word in built.splitlines()[0].split() if word.startswith(("-f", "-W", "-std"))
+    ]
+    told = run("sdk", "--help", folder=tmp_path).stdout.split()
+    assert "-fno-gnu-unique" in flags
+    assert set(flags) <= set(told)
 
 
 def test_a_reader_that_leaves_causes_no_traceback(tmp_path: Path) -> None:
@@ -248,6 +268,15 @@ def test_a_module_reads_its_table_of_the_file(start_hrmr: StartHrmr, tmp_path: P
     (tmp_path / "hrmr.toml").write_text('[modules.shop]\ndb.path = "x.db"\nlimit = 5\n')
     process = start_hrmr()
     assert talk(process.port, "SEEN") == "[('db.path', 'x.db'), ('limit', '5')]\n"
+
+
+def test_settings_that_nothing_reads_are_warned_of(start_hrmr: StartHrmr, tmp_path: Path) -> None:
+    write_module(tmp_path, "greet.py", GREET_PY)
+    (tmp_path / "hrmr.toml").write_text("[modules.gret]\nx = 1\n[modules.greet]\nx = 1\n")
+    process = start_hrmr(variables={"HRMR_PROT": "1"})
+    process.wait_for(r'WARNING server: HRMR_PROT: .*; did you mean "HRMR_PORT"\?$')
+    process.wait_for(r'WARNING server: \[modules\.gret\]: no .* is loaded; did you mean "greet"\?$')
+    assert process.log.count("is loaded") == 1
 
 
 def test_the_static_folder_is_served(start_hrmr: StartHrmr, tmp_path: Path) -> None:
@@ -412,7 +441,24 @@ def test_reload_without_a_server_exits_1_and_says_so(tmp_path: Path, taken_port:
     assert ran.stderr.startswith(f"hrmr: no server answers at 127.0.0.1 port {free_port}")
     ran = run("reload", "--port", str(taken_port), "--timeout", "0.1", folder=tmp_path)
     assert (ran.returncode, ran.stdout) == (1, "")
-    assert "gave no answer within 0.1 seconds" in ran.stderr
+    assert "gave no answer within 0.1 seconds; what was asked goes on in the server" in ran.stderr
+
+
+def test_reload_of_something_else_exits_1_and_says_so(tmp_path: Path) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+
+        def answer() -> None:
+            with listener.accept()[0] as client:
+                while client.recv(100):
+                    pass
+                client.sendall(b"<!DOCTYPE HTML>\n<title>Error</title>\n")
+
+        threading.Thread(target=answer, daemon=True).start()
+        port = listener.getsockname()[1]
+        ran = run("reload", "-port", str(port), folder=tmp_path)
+    assert (ran.returncode, ran.stdout) == (1, "")
+    place = f"127.0.0.1:{port}"
+    assert ran.stderr == f"hrmr: {place} answered, but not as HRMR does: '<!DOCTYPE HTML>'\n"
 
 
 def test_hangup_reloads(start_hrmr: StartHrmr, tmp_path: Path) -> None:

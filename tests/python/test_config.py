@@ -8,7 +8,14 @@ from typing import get_type_hints
 import hrmr
 import pytest
 from hrmr.config import module_tables, read_config
-from hrmr.options import TABLE, Options, OptionValues, make_options, read_variables
+from hrmr.options import (
+    TABLE,
+    Options,
+    OptionValues,
+    make_options,
+    read_variables,
+    unknown_variables,
+)
 
 ReadText = Callable[[str], object]
 
@@ -50,6 +57,15 @@ def test_server_takes_every_option_by_name() -> None:
     only_for_processes = {"log_format"}
     expected = {row.name for row in fields(Options)} - taken_otherwise - only_for_processes
     assert set(get_type_hints(OptionValues)) == expected
+
+
+def test_a_variable_that_no_option_has_is_named() -> None:
+    environ = {"HRMR_PROT": "1", "HRMR_PORT": "1", "HRMR_CONFIG": "a", "HRMR_OLD": "", "PATH": "b"}
+    told = unknown_variables({**environ, "HRMR_XYZZY": "1"}, ["HRMR_CONFIG"])
+    assert told == [
+        'HRMR_PROT: no option has this variable; did you mean "HRMR_PORT"?',
+        "HRMR_XYZZY: no option has this variable",
+    ]
 
 
 def test_every_default_is_a_value_that_its_own_kind_allows() -> None:

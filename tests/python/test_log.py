@@ -43,10 +43,11 @@ def record_with_traceback() -> logging.LogRecord:
 
 @pytest.fixture
 def quiet_logger() -> Iterator[None]:
-    logger = logging.getLogger("hrmr")
-    before = (logger.handlers[:], logger.level, logger.propagate)
+    logger = logging.getLogger()
+    before = (logger.handlers[:], logger.level)
     yield
-    logger.handlers[:], logger.level, logger.propagate = before
+    logger.handlers[:] = before[0]
+    logger.setLevel(before[1])
 
 
 def test_text_has_time_level_source_and_message(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,6 +90,21 @@ def test_json_is_one_line_with_all_fields() -> None:
 
 def test_json_of_a_plain_record_has_no_traceback() -> None:
     assert "traceback" not in json.loads(JsonFormatter().format(make_record("x")))
+
+
+@pytest.mark.usefixtures("quiet_logger")
+def test_what_modules_and_libraries_log_is_in_the_same_stream(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stderr = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stderr)
+    attach_log_handler("info", "json")
+    logging.getLogger("hrmr.module.users").info("one")
+    logging.getLogger("shared.db").info("two")
+    logging.debug("not this")
+    records = [json.loads(line) for line in stderr.getvalue().splitlines()]
+    told = [(record["source"], record["message"]) for record in records]
+    assert told == [("module.users", "one"), ("shared.db", "two")]
 
 
 @pytest.mark.usefixtures("quiet_logger")

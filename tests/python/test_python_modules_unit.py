@@ -232,6 +232,13 @@ def test_a_wrong_prefix_or_framing_is_refused(prefix: str, framing: str, message
         hrmr.route(prefix, framing)(str)  # type: ignore[arg-type]
 
 
+def test_a_decorator_without_its_prefix_is_refused(load: Load) -> None:
+    told = refusal(load, "import hrmr\n@hrmr.route\ndef greet(request): return ''\n")
+    assert told.startswith('@hrmr.route needs a prefix: @hrmr.route("GREET ")')
+    with pytest.raises(hrmr.RouteError, match=r"@server\.route needs a prefix"):
+        hrmr.Server(port=0).route(str)  # type: ignore[arg-type]
+
+
 def test_the_longest_allowed_prefix_is_allowed() -> None:
     assert len(make_route("x" * 1024, "auto", str).prefix) == 1024  # type: ignore[arg-type]
 
@@ -272,6 +279,29 @@ def test_a_response_keeps_what_a_handler_said() -> None:
 def test_a_response_refuses_a_status_that_is_none(status: int) -> None:
     with pytest.raises(hrmr.ResponseError):
         hrmr.Response(status=status)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((5,), "body must be str or bytes, not int"),
+        (([1, 2],), "body must be str or bytes, not list"),
+        ((None,), "body must be str or bytes, not NoneType"),
+        (("", "200"), "status must be an int, not str"),
+        (("", True), "status must be an int, not bool"),
+        (("", 200, "X-One: 1"), "headers must be a mapping or pairs of str, not str"),
+        (("", 200, None), "headers must be a mapping or pairs of str, not NoneType"),
+        (("", 200, ["X"]), "headers must be a mapping or pairs of str, not 'X'"),
+        (("", 200, {"Age": 1}), "header 'Age': name and value must be str, not int"),
+        (("", 200, {b"Age": "1"}), "header b'Age': name and value must be str, not bytes"),
+    ],
+)
+def test_a_response_refuses_arguments_of_other_types(
+    arguments: tuple[object, ...], message: str
+) -> None:
+    with pytest.raises(hrmr.ResponseError) as error:
+        hrmr.Response(*arguments)  # type: ignore[arg-type]
+    assert str(error.value) == message
 
 
 def test_outcomes_tell_whether_all_went_well() -> None:
