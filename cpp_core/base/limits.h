@@ -58,6 +58,8 @@ inline constexpr size_t kBodyBytesMax = 16 * 1024 * 1024;
 inline constexpr size_t kReplyBytesMax = 256 * 1024 * 1024;
 
 // --- routes, pool ---
+// Names in one RELOAD.
+inline constexpr size_t kReloadNamesMax = 64;
 // One registered prefix.
 inline constexpr size_t kPrefixBytesMax = 1024;
 // Pipelined pool requests of one connection that travel together.

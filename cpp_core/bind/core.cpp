@@ -70,15 +70,23 @@ const char* name_of(modules::Change change) {
   return "failed";
 }
 
+// What a client or a file's name brought in need not be UTF-8.
+py::str shown(const std::string& text) {
+  PyObject* decoded =
+      PyUnicode_DecodeUTF8(text.data(), static_cast<Py_ssize_t>(text.size()), "backslashreplace");
+  if (decoded == nullptr) throw py::error_already_set();
+  return py::reinterpret_steal<py::str>(decoded);
+}
+
 py::list outcomes_of(const modules::ReloadReport& report) {
   py::list outcomes;
   for (const modules::Outcome& outcome : report.outcomes) {
     py::dict described;
-    described["name"] = outcome.name;
+    described["name"] = shown(outcome.name);
     described["change"] = name_of(outcome.change);
     described["generation"] = outcome.generation;
     described["old_generation"] = outcome.old_generation;
-    described["message"] = outcome.message;
+    described["message"] = shown(outcome.message);
     described["ms"] = outcome.ms;
     outcomes.append(std::move(described));
   }
@@ -161,14 +169,15 @@ void Core::write_log(int level, const std::string& source, std::string message) 
 }
 
 std::optional<std::vector<Core::LogLine>> Core::wait_logs(uint32_t timeout_ms) {
-  const py::gil_scoped_release no_gil;
   std::vector<LogRecord> records;
-  if (!server_->log().wait(records, timeout_ms)) return std::nullopt;
+  {
+    const py::gil_scoped_release no_gil;
+    if (!server_->log().wait(records, timeout_ms)) return std::nullopt;
+  }
   std::vector<LogLine> lines;
   lines.reserve(records.size());
-  for (LogRecord& record : records) {
-    lines.emplace_back(static_cast<int>(record.level), std::move(record.source),
-                       std::move(record.message));
+  for (const LogRecord& record : records) {
+    lines.emplace_back(static_cast<int>(record.level), shown(record.source), shown(record.message));
   }
   return lines;
 }
@@ -183,7 +192,7 @@ py::list Core::modules() {
   for (const modules::ModuleInfo& info : loaded) {
     py::dict described;
     described["name"] = info.name;
-    described["version"] = info.version;
+    described["version"] = shown(info.version);
     described["generation"] = info.generation;
     described["routes"] = info.routes;
     listed.append(std::move(described));

@@ -28,7 +28,7 @@ class CoreError : public std::runtime_error {
 
 class Core {
  public:
-  using LogLine = std::tuple<int, std::string, std::string>;
+  using LogLine = std::tuple<int, py::str, py::str>;
 
   explicit Core(const py::dict& options);
   ~Core();

@@ -11,13 +11,8 @@ thread_local ThreadState thread_state;
 
 }  // namespace
 
-PythonCrew::PythonCrew() { pthread_sigmask(SIG_BLOCK, nullptr, &makers_mask_); }
-
 void PythonCrew::thread_begins() {
-  // As Python's own threads have it, and not all blocked: a process that a handler starts inherits
-  // the mask, and could not be terminated. Python runs its signal handlers on the main thread
-  // whichever thread the kernel chose.
-  pthread_sigmask(SIG_SETMASK, &makers_mask_, nullptr);
+  signals_.adopt();
   thread_state.gil = PyGILState_Ensure();
   thread_state.saved = PyEval_SaveThread();
 }

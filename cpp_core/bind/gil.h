@@ -15,10 +15,33 @@ namespace hrmr::bind {
 
 namespace py = pybind11;
 
+// The signal mask of the thread that makes the server. Python code runs with it, as it would on any
+// thread of Python's own, and not with all blocked as the engine's threads have them: a process
+// that it starts inherits the mask, and could not be terminated. Python runs its signal handlers on
+// the main thread whichever thread the kernel chose.
+class MakersSignals {
+ public:
+  MakersSignals() { pthread_sigmask(SIG_BLOCK, nullptr, &mask_); }
+  void adopt(sigset_t* before = nullptr) const { pthread_sigmask(SIG_SETMASK, &mask_, before); }
+
+ private:
+  sigset_t mask_;
+};
+
+// Adopted for a scope.
+class SignalsAdopted {
+ public:
+  explicit SignalsAdopted(const MakersSignals& signals) { signals.adopt(&before_); }
+  ~SignalsAdopted() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  SignalsAdopted(const SignalsAdopted&) = delete;
+  SignalsAdopted& operator=(const SignalsAdopted&) = delete;
+
+ private:
+  sigset_t before_;
+};
+
 class PythonCrew final : public work::Crew {
  public:
-  // On the thread that makes the server, whose signal mask the Python threads get.
-  PythonCrew();
   void thread_begins() override;
   void thread_ends() override;
   void group_begins() override;
@@ -26,7 +49,7 @@ class PythonCrew final : public work::Crew {
   size_t group_max() const override { return limits::kGilBatches; }
 
  private:
-  sigset_t makers_mask_;
+  MakersSignals signals_;
 };
 
 }  // namespace hrmr::bind

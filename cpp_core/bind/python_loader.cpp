@@ -131,6 +131,7 @@ PythonLoader::~PythonLoader() {
 Result<LoadedModule> PythonLoader::load(const LoadRequest& request) {
   Result<std::string> source = read_file(request.path);
   if (!source.is_ok()) return source.status();
+  const SignalsAdopted adopted(signals_);
   const py::gil_scoped_acquire gil;
   try {
     py::dict config;

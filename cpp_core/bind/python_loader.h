@@ -11,6 +11,7 @@
 #include <mutex>
 #include <string>
 
+#include "bind/gil.h"
 #include "modules/loader.h"
 
 namespace hrmr::bind {
@@ -29,6 +30,7 @@ class PythonLoader final : public modules::Loader {
   bool is_same_content(const std::string& path, const modules::Image& image) const override;
 
  private:
+  MakersSignals signals_;
   py::object load_python_;
   py::object report_;
 };

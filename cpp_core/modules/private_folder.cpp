@@ -63,8 +63,9 @@ int is_inside(dl_phdr_info* info, size_t, void* folder) {
 }  // namespace
 
 Status PrivateFolder::open() {
-  if (!path_.empty()) return Status::ok();
   std::error_code error;
+  // Somebody may have emptied the folder of temporary files under us.
+  if (!path_.empty() && fs::exists(path_, error)) return Status::ok();
   const fs::path parent = fs::absolute(fs::temp_directory_path(error), error);
   if (error) return Status::error("no folder for temporary files: " + error.message());
   remove_stale_folders(parent);

@@ -22,7 +22,7 @@ class PrivateFolder {
   PrivateFolder(const PrivateFolder&) = delete;
   PrivateFolder& operator=(const PrivateFolder&) = delete;
 
-  // Makes the folder at the first call.
+  // Makes the folder at the first call, and again when it is gone.
   Status open();
   const std::string& path() const { return path_; }  // absolute; empty before open()
 

@@ -1,6 +1,8 @@
 #include "server/connection.h"
 
+#include <linux/sockios.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <cerrno>
@@ -139,7 +141,11 @@ void Connection::settle(bool wants_turn) {
     return;
   }
   if (stream_.is_draining && is_idle() && !wants_turn) {
-    destroy();
+    if (has_unsent()) {
+      linger();
+    } else {
+      destroy();
+    }
     return;
   }
   if (wants_turn) {
@@ -151,12 +157,19 @@ void Connection::settle(bool wants_turn) {
 }
 
 bool Connection::is_idle() const {
-  return !stream_.is_away && stream_.resting == nullptr && stream_.output.is_empty() &&
+  return !stream_.is_away && !stream_.holds_requests() && stream_.output.is_empty() &&
          stream_.input.is_empty();
 }
 
+// The kernel still holds bytes for the peer. A request that crosses our close would make it answer
+// with a reset and forget them.
+bool Connection::has_unsent() const {
+  int bytes = 0;
+  return ::ioctl(fd_.get(), SIOCOUTQ, &bytes) == 0 && bytes != 0;
+}
+
 void Connection::release_buffers() {
-  if (stream_.input.is_empty() && stream_.resting == nullptr) shard_.buffers().give(stream_.input);
+  if (stream_.input.is_empty() && !stream_.holds_requests()) shard_.buffers().give(stream_.input);
   if (stream_.output.is_empty()) shard_.buffers().give(stream_.output);
 }
 
@@ -250,6 +263,9 @@ void Connection::destroy() {
   stream_.closes = true;  // what is parked behind a batch is not run for a peer that is gone
   shard_.loop().remove(fd_.get(), *this);
   shard_.loop().timers().disarm(*this);
+  // A child that a handler has forked holds the descriptor too: for the peer, close alone would not
+  // be the end.
+  ::shutdown(fd_.get(), SHUT_RDWR);
   fd_.reset();
   shard_.dispatcher().drop(stream_);
   if (!stream_.is_away) shard_.forget(*this);

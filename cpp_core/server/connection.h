@@ -56,6 +56,7 @@ class Connection final : public net::Source,
   void arm_idle_timer();
   void release_buffers();
   bool is_idle() const;
+  bool has_unsent() const;
 
   Shard& shard_;
   Fd fd_;

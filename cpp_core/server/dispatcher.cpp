@@ -124,10 +124,11 @@ Step Dispatcher::choose_opening(Stream& stream, std::string_view input) {
 }
 
 // A first line that comes in small pieces is not read from its beginning for each of them.
-bool Dispatcher::is_still_open(const Stream& stream, std::string_view input) const {
+bool Dispatcher::is_still_open(Stream& stream, std::string_view input) const {
   if (stream.opening_bytes == 0 || stream.at_end) return false;
   if (input.size() >= frame_limits_.line_bytes_max) return false;
   const std::string_view fresh = input.substr(stream.opening_bytes);
+  stream.opening_bytes = input.size();
   const wire::Opening opening = wire::classify_opening(fresh, false, frame_limits_.line_bytes_max);
   return opening == wire::Opening::kNeedMore;
 }
@@ -202,7 +203,8 @@ bool Dispatcher::route_command(Stream& stream, const Exchange& exchange, Step& s
   if (!parse_command(line, command)) return false;
   if (!command.arguments.empty()) {
     const modules::RouteMatch match = table_->match(RouteFraming::kLine, line);
-    if (match.route != nullptr) return false;
+    const size_t word_bytes = line.size() - command.arguments.size();
+    if (match.route != nullptr && match.route->prefix.size() > word_bytes) return false;
   }
   step = stream.batch != nullptr ? park(stream, exchange) : run_command(stream, command);
   return true;
@@ -305,6 +307,7 @@ void Dispatcher::take_back(Stream& stream, Batch& batch) {
 
 void Dispatcher::drop(Stream& stream) {
   if (stream.resting != nullptr) recycle(*std::exchange(stream.resting, nullptr));
+  if (stream.batch != nullptr) recycle(*std::exchange(stream.batch, nullptr));
 }
 
 // Behind the batch's last reply comes what had to wait for it.
@@ -371,10 +374,15 @@ Step Dispatcher::run_command(Stream& stream, const Command& command) {
 }
 
 Step Dispatcher::start_reload(Stream& stream, std::string_view names) {
+  std::vector<std::string> only = split_words(names);
+  if (only.size() > limits::kReloadNamesMax) {
+    const std::string most = std::to_string(limits::kReloadNamesMax);
+    return fail(stream, wire::Request(), 400, "RELOAD takes at most " + most + " names at once");
+  }
   stream.is_away = true;
   auto* reply = new ReloadAnswer(*stream.owner);
   net::EventLoop* loop = &loop_;
-  control_.reload(split_words(names), [reply, loop](std::string text) {
+  control_.reload(std::move(only), [reply, loop](std::string text) {
     reply->text = std::move(text);
     loop->post(*reply);
   });

@@ -59,7 +59,7 @@ class Dispatcher {
   Step run_bare_command(Stream& stream);
   // Takes the replies of a batch that came back, and handles what was parked behind it.
   void take_back(Stream& stream, Batch& batch);
-  // Forgets the batch that rests; the stream's connection is closed.
+  // Forgets the batches that are not away; the stream's connection is closed.
   void drop(Stream& stream);
 
  private:
@@ -83,7 +83,7 @@ class Dispatcher {
 
   Step choose_framing(Stream& stream);
   Step choose_opening(Stream& stream, std::string_view input);
-  bool is_still_open(const Stream& stream, std::string_view input) const;
+  bool is_still_open(Stream& stream, std::string_view input) const;
   Step frame(Stream& stream);
   Step need_more(Stream& stream);
   Step route(Stream& stream, const Exchange& exchange);

@@ -114,14 +114,16 @@ void Shard::stop() {
 
 void Shard::on_accepted(Fd fd, const net::Peer& peer) {
   if (is_draining_ || !owner_.take_place()) return;  // closed by its owner
-  auto* connection = new Connection(*this, std::move(fd), peer);
-  connection->next_ = connections_;
-  if (connections_ != nullptr) connections_->previous_ = connection;
-  connections_ = connection;
+  auto connection = std::make_unique<Connection>(*this, std::move(fd), peer);
   const Status opened = connection->open();
-  if (opened.is_ok()) return;
-  log_.warn("server", opened.message());
-  connection->destroy();
+  if (!opened.is_ok()) {
+    log_.warn("server", opened.message());
+    owner_.give_place();
+    return;
+  }
+  connection->next_ = connections_;
+  if (connections_ != nullptr) connections_->previous_ = connection.get();
+  connections_ = connection.release();
 }
 
 void Shard::forget(Connection& connection) {

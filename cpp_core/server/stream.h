@@ -44,6 +44,8 @@ struct Stream {
   std::string_view late_reply;
   bool is_refused = false;  // that was a refusal, which ends the connection
 
+  // Requests that were taken off the input still lie in its storage.
+  bool holds_requests() const { return batch != nullptr || resting != nullptr; }
   std::string_view peer_name() const { return {peer.name, peer.name_size}; }
 };
 

@@ -77,6 +77,8 @@ def _read_toml(path: Path) -> dict[str, object]:
         raise ConfigError(f"{path}: is not UTF-8 text (byte {error.start})") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: is not valid TOML: {error}") from error
+    except RecursionError:
+        raise ConfigError(f"{path}: is nested too deeply") from None
 
 
 def _read_tables(tables: dict[str, object], path: Path) -> Config:

@@ -60,6 +60,16 @@ def _signals(server: Server) -> Iterator[Callable[[], bool]]:
         asked_to_end = True
         _LOG.info("%s: shutting down; once more to exit at once", signal.Signals(number).name)
         server.shutdown()
+        if not server.running:
+            # Still in the start: a module whose load never ends must not keep us.
+            watch = threading.Timer(server.options.drain_timeout, give_up)
+            watch.daemon = True
+            watch.start()
+
+    def give_up() -> None:
+        if not server.running:
+            _LOG.error("a module is still loading after the drain timeout: leaving without it")
+            exit_now(1)
 
     def reload(_number: int, _frame: FrameType | None) -> None:
         if server.running:

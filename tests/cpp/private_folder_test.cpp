@@ -55,6 +55,16 @@ TEST_CASE("makes one folder, and removes it with what is inside") {
   CHECK(temp.count() == 0);
 }
 
+TEST_CASE("makes another folder when somebody has removed the first") {
+  const OwnTempFolder temp;
+  PrivateFolder folder;
+  REQUIRE(folder.open().is_ok());
+  std::filesystem::remove_all(folder.path());
+  REQUIRE(folder.open().is_ok());
+  CHECK(std::filesystem::exists(folder.path()));
+  CHECK(temp.count() == 1);
+}
+
 TEST_CASE("removes the folder of a process that died, and no other") {
   const OwnTempFolder temp;
   const pid_t child = ::fork();

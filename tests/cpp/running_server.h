@@ -144,7 +144,8 @@ struct Running {
     loader->specs = std::move(specs);
     std::vector<std::unique_ptr<modules::Loader>> loaders;
     loaders.push_back(std::move(owned));
-    server = std::make_unique<Server>(options, std::move(loaders), nullptr);
+    // The second pool, Python's in the product; here its crew has nothing to do.
+    server = std::make_unique<Server>(options, std::move(loaders), std::make_unique<work::Crew>());
     server->announce_inline_module("spec", *loader, ++revision);
     modules::ReloadReport loaded;
     const Status started = server->start(loaded);

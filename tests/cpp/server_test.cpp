@@ -134,6 +134,54 @@ TEST_CASE(
   CHECK(client.rest() == "pooled 2\ninline 3\n");
 }
 
+TEST_CASE(
+    "a request parked behind a large reply keeps its bytes, and its module when the peer leaves") {
+  const Spec much{"MUCH", Run::kPython, say_much, nullptr};
+  Running running({much, kPooled, kInline});
+  const std::string mine(200, 'm');
+  const std::string theirs(200, 't');
+  for (const bool leaves : {false, true}) {
+    Client client = running.client();
+    // Another pool than that of the first: it has to wait for it, and its batch for the peer.
+    client.send("MUCH\nPOOL " + mine + "\n");
+    client.finish();
+    for (int i = 0; i < 50; ++i) {
+      Client other = running.client();
+      other.send("IN " + theirs + "\n");
+      CHECK(other.line() == "inline " + theirs + "\n");
+    }
+    if (leaves) break;
+    CHECK(client.line().size() == 3 * limits::kOutputHighBytes + 1);
+    CHECK(client.rest() == "pooled " + mine + "\n");
+  }
+  running.reload({kInline});
+  CHECK(eventually([&] { return running.loader->unloads == 1; }));
+}
+
+TEST_CASE("a shutdown cuts no answer short that the peer has not read yet") {
+  const Spec much{"MUCH", Run::kPool, say_much, nullptr};
+  Running running({much, kInline});
+  Client slow = running.client();
+  slow.send("MUCH\n");
+  Client admin = running.client();
+  admin.send("IN x\nSHUTDOWN\n");
+  CHECK(admin.rest() == "inline x\nOK shutting down\n");
+  slow.send("IN too late\n");
+  CHECK(slow.line().size() == 3 * limits::kOutputHighBytes + 1);
+}
+
+TEST_CASE("only a prefix longer than the word takes a built-in command's line") {
+  const Spec shorter{"RE", Run::kInline, say, "short "};
+  const Spec longer{"RELOAD THE GUN", Run::kInline, say, "long"};
+  Running running({shorter, longer});
+  Client client = running.client();
+  client.send("RELOAD nobody\nRELOAD THE GUN\nREAD\n");
+  client.finish();
+  CHECK(client.line().rfind("failed nobody: ", 0) == 0);
+  CHECK(client.line().rfind("ERR ", 0) == 0);
+  CHECK(client.rest() == "long\nshort AD\n");
+}
+
 TEST_CASE("refuses with 503 when the queue is full, in order, and recovers") {
   Door door;
   const Spec waits{"WAIT", Run::kPool, wait_at_door, &door};

@@ -217,8 +217,7 @@ def make_gate(tmp_path: Path) -> Iterator[Callable[..., Gate]]:
 
     yield make
     for gate in gates:
-        if Path(gate.path).exists():
-            gate.destroy()
+        gate.give_up()
 
 
 def descriptors(pid: int | str = "self") -> int:

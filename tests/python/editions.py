@@ -1,16 +1,12 @@
-"""Editions of one module, as a .so and as a .py file, that answer alike but for their version; and
-clients that ask all the time."""
+"""Editions of one module, as a .so and as a .py file, that answer alike but for their version."""
 
 import os
 import shutil
-import threading
 from abc import ABC, abstractmethod
 from pathlib import Path
 from textwrap import dedent
-from typing import Self
 
 from conftest import Compile, place
-from wire_client import Client, http_request
 
 NAME = "versioned"
 
@@ -87,57 +83,6 @@ class PythonEditions(Editions):
 
     def overwrite(self, version: str) -> None:
         self.path.write_text(_PYTHON.format(version=version))
-
-
-class Traffic:
-    """Threads that ask all the time, each on one connection that must never break.
-
-    questions: a line, or a path that begins with "/", and the answers that are right.
-    """
-
-    def __init__(self, port: int, questions: dict[str, set[str]]) -> None:
-        self.faults: list[str] = []
-        self.answers: set[str] = set()
-        self.count = 0
-        self._port = port
-        self._ends = threading.Event()
-        self._threads = [
-            threading.Thread(target=self._run, args=question) for question in questions.items()
-        ]
-
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ends.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _run(self, question: str, allowed: set[str]) -> None:
-        try:
-            with Client(self._port) as client:
-                while not self._ends.is_set():
-                    self._ask(client, question, allowed)
-        except (OSError, EOFError, ValueError) as error:
-            self.faults.append(f"{question}: {error!r}")
-
-    def _ask(self, client: Client, question: str, allowed: set[str]) -> None:
-        # Several at once, so that batches and pipelines are met by the reload too.
-        for _ in range(5):
-            client.send(http_request(question) if question[0] == "/" else question + "\n")
-        for _ in range(5):
-            if question[0] == "/":
-                response = client.read_response()
-                answer = f"{response.status} {response.text}"
-            else:
-                answer = client.read_line()
-            self.answers.add(answer)
-            self.count += 1
-            if answer not in allowed:
-                self.faults.append(f"{question}: {answer!r}")
-                self._ends.set()
 
 
 def mapped_generations(pid: int | str) -> set[str]:

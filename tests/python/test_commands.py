@@ -2,12 +2,13 @@
 
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import hrmr
 import pytest
-from conftest import Compile, HrmrProcess, Serve, StartServer, place, write_module
+from conftest import Compile, HrmrProcess, Serve, StartServer, clean_environ, place, write_module
 from wire_client import (
     DEADLINE_S,
     Client,
@@ -95,6 +96,22 @@ def test_reload_of_an_unknown_name_fails_and_says_where_it_looked(
     assert lines[0].startswith("failed nobody: no module of that name is loaded, and none is in ")
     assert str(modules) in lines[0]
     assert lines[1].startswith("ERR 1 failed in ")
+
+
+def test_log_survives_what_is_not_utf8(serve: Serve, probe: Path, modules: Path) -> None:
+    server = serve()
+    answer = exchange(server.port, b"RELOAD \xff\n")
+    assert answer.startswith(b"failed \xff: no module of that name")
+    (modules / "bad\udcff.py").write_text("x = 1\n")
+    assert b"ERR 1 failed" in exchange(server.port, "RELOAD\n")
+    server.wait_for(r"failed \\xff: no module")
+    server.wait_for(r"bad\\xff")
+    assert ask(server.port, "INLINE x") == "inline x"
+
+
+def test_reload_of_too_many_names_is_refused(server: hrmr.Server) -> None:
+    answer = exchange(server.port, "RELOAD " + "a " * 65 + "\n")
+    assert answer == b"ERR RELOAD takes at most 64 names at once\n"
 
 
 def test_reload_without_modules_says_so(start_server: StartServer) -> None:
@@ -219,16 +236,20 @@ def test_shutdown_ends_the_process_with_0(serve: Serve, probe: Path) -> None:
 def test_shutdown_lets_requests_in_flight_finish(
     serve: Serve, probe: Path, make_gate: MakeGate
 ) -> None:
-    gate, server = make_gate(), serve("--drain-timeout", "3600")
+    gate, http_gate = make_gate("gate"), make_gate("http")
+    server = serve("--drain-timeout", "3600")
     with Client(server.port) as line, Client(server.port) as http:
         line.send(f"BLOCK {gate.path}\nPOOL behind\nINLINE behind\n")
-        http.send(http_request(f"/block?{gate.path}"))
+        http.send(http_request(f"/block?{http_gate.path}"))
         gate.wait_for_handler()
+        http_gate.wait_for_handler()
         assert exchange(server.port, "SHUTDOWN") == b"OK shutting down\n"
         wait_until(lambda: is_refused(server.port), "nobody is let in any more")
         assert server.process.poll() is None
-        gate.destroy()
+        gate.open()
         assert line.read_to_end() == b"unblocked\npool behind\ninline behind\n"
+        assert server.process.poll() is None
+        http_gate.open()
         response = http.read_response()
         assert (response.status, response.text) == (200, "unblocked\n")
         assert http.read_to_end() == b""
@@ -277,6 +298,58 @@ def test_server_stops_under_load_from_many_clients(serve: Serve, probe: Path) ->
     assert server.wait() == 0
 
 
+SLOW_LOAD = """
+    import os
+    import hrmr
+
+    if os.path.exists({path!r}):
+        open({path!r}).read()
+
+    @hrmr.route("SLOW")
+    def slow(request):
+        return "slow\\n"
+"""
+
+
+def test_shutdown_during_a_reload_lets_it_finish(
+    serve: Serve, probe: Path, modules: Path, tmp_path: Path, make_gate: MakeGate
+) -> None:
+    server = serve("--drain-timeout", "3600")
+    gate = make_gate("gate")
+    write_module(modules, "slow", SLOW_LOAD.format(path=str(tmp_path / "gate")))
+    with Client(server.port) as asker:
+        asker.send("RELOAD\nPOOL behind\n")
+        gate.wait_for_handler()
+        assert exchange(server.port, "SHUTDOWN\n") == b"OK shutting down\n"
+        wait_until(lambda: is_refused(server.port), "nobody is let in any more")
+        assert server.process.poll() is None
+        gate.open()
+        lines = asker.read_to_end().decode().splitlines()
+        assert lines[1].startswith("loaded slow generation 1 in ")
+        assert lines[-1] == "pool behind"
+    assert server.wait() == 0
+
+
+@pytest.mark.parametrize("is_python", [True, False])
+def test_load_that_never_ends_does_not_keep_the_process_for_ever(
+    start_hrmr: Serve, build: Compile, modules: Path, tmp_path: Path, is_python: bool
+) -> None:
+    path = tmp_path / "gate"
+    (tmp_path / "hrmr.toml").write_text(f"[modules.versioned]\ngate = {str(path)!r}\n")
+    server = start_hrmr("--no-bundled", "--drain-timeout", "0.2")
+    gate = Gate(path)
+    if is_python:
+        write_module(modules, "slow", SLOW_LOAD.format(path=str(path)))
+    else:
+        place(build("versioned", VERSION='"A"'), modules, "versioned")
+    with Client(server.port) as asker:
+        asker.send("RELOAD\n")
+        gate.wait_for_handler()
+        assert exchange(server.port, "SHUTDOWN\n") == b"OK shutting down\n"
+        assert asker.read_to_end() == b""
+    assert server.wait() == 1
+
+
 # ------------------------------------------------------------------------------------- signals
 
 
@@ -320,6 +393,26 @@ def test_second_signal_exits_at_once(
         server.wait_for(f"{signals[0].name}: shutting down")
         server.signal(signals[1])
         assert server.wait() == code
+
+
+def test_signal_during_a_slow_start_ends_the_process(
+    modules: Path, tmp_path: Path, make_gate: MakeGate
+) -> None:
+    gate = make_gate("gate")
+    write_module(modules, "slow", SLOW_LOAD.format(path=gate.path))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hrmr", "--no-bundled", "--port", "0"],
+        cwd=tmp_path,
+        env=clean_environ(),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    gate.wait_for_handler()
+    process.send_signal(signal.SIGTERM)
+    assert process.stderr.readline().endswith("once more to exit at once\n")
+    gate.open()
+    process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 0
 
 
 def test_hangup_reloads(serve: Serve, build: Compile, modules: Path) -> None:

@@ -81,6 +81,13 @@ def test_port_that_is_taken_is_a_start_error_that_names_it() -> None:
         assert again.port == port
 
 
+def test_port_is_not_shared_with_another_server_of_many_loops() -> None:
+    with hrmr.Server(port=0, loops=2) as first:
+        for loops in (1, 2):
+            with pytest.raises(hrmr.StartError, match=str(first.port)):
+                hrmr.Server(port=first.port, loops=loops).start()
+
+
 def test_calls_that_need_a_running_server_say_so() -> None:
     server = hrmr.Server(port=0)
     for call in (server.reload, server.request_reload, lambda: server.modules):
@@ -140,7 +147,7 @@ def test_stop_that_leaves_a_handler_behind_says_so(
         gate.wait_for_handler()
         assert server.stop() is False
         assert client.read_to_end() == b""
-    gate.destroy()
+    gate.open()
 
 
 # ---------------------------------------------------------------------------------- routes
@@ -230,6 +237,29 @@ def test_two_servers_of_one_process_do_not_mix(
     assert ask(second.port, "WHO") == "second"
 
 
+def test_everything_may_be_called_from_many_threads(start_server: StartServer, probe: Path) -> None:
+    server, faults = start_server(), []
+
+    def use(number: int) -> None:
+        try:
+            for turn in range(15):
+                server.route(f"T{number}.{turn} ")(greet)
+                assert ask(server.port, f"T{number}.{turn} x") == "hello x"
+                assert server.reload("probe").ok
+                assert [module.name for module in server.modules] == ["app", "probe"]
+                server.request_reload()
+        except Exception as error:  # noqa: BLE001
+            faults.append(error)
+
+    users = [threading.Thread(target=use, args=(number,)) for number in range(6)]
+    for user in users:
+        user.start()
+    for user in users:
+        user.join()
+    assert not faults
+    assert ask(server.port, "T5.14 x") == "hello x"
+
+
 # ----------------------------------------------------------------------------------- leaks
 
 
@@ -308,6 +338,7 @@ def start_program(source: str, folder: Path) -> subprocess.Popen[str]:
         [sys.executable, script],
         cwd=folder,
         env=clean_environ(),
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -324,8 +355,8 @@ WAITING = """
 
     with hrmr.Server(port=0) as server:
         server.route("GREET ")(lambda request: "hello\\n")
-        print(server.port, flush=True)
         try:
+            print(server.port, flush=True)
             server.wait()
         except KeyboardInterrupt:
             print("interrupted")
@@ -410,6 +441,35 @@ def test_program_that_ends_under_load_without_stopping_its_server(
         assert "Fatal" not in errors
         for client in clients:
             client.socket.close()
+
+
+@pytest.mark.parametrize("handler", ["line = sys.stdin.readline()", "threading.Event().wait()"])
+def test_program_that_ends_while_a_handler_never_does(tmp_path: Path, handler: str) -> None:
+    program = start_program(
+        f"""
+        import sys
+        import threading
+        import hrmr
+
+        entered = threading.Event()
+        server = hrmr.Server(port=0, drain_timeout=0.1).start()
+
+        @server.route("NEVER")
+        def never(request):
+            entered.set()
+            {handler}
+            return ""
+
+        print(server.port, flush=True)
+        entered.wait()
+        """,
+        tmp_path,
+    )
+    with Client(int(program.stdout.readline())) as client:
+        client.send("NEVER\n")
+        assert client.read_to_end() == b""
+        program.wait(DEADLINE_S)
+    assert finish(program) == (0, "", "")
 
 
 def test_forked_child_leaves_the_server_alone(tmp_path: Path) -> None:

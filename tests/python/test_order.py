@@ -1,6 +1,7 @@
 """Answers come in the order of the requests, whatever runs where, however the bytes are cut; what
 cannot be taken is refused, in its place."""
 
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,8 @@ from wire_client import (
 
 MakeGate = Callable[..., Gate]
 MIB = 1 << 20
+# A sanitizer makes every byte slow.
+LARGE_REPLIES = 40 if os.environ.get("HRMR_SANITIZE") else 300
 
 PYTHON = """
     import hrmr
@@ -114,7 +117,7 @@ REQUESTS: list[HttpExchange] = [
     lambda n: (http_request(f"/pool?{n}"), 200, f"pool /pool?{n}\n"),
     lambda n: (http_request(f"/py?{n}"), 200, f"python /py?{n}\n"),
     lambda n: (http_request("/body", "POST", b"%d" % n), 200, f"{n}"),
-    lambda n: (http_request("/bodypool", "POST", b"b" * n * 50), 200, "b" * n * 50),
+    lambda n: (http_request("/bodypool", "POST", b"b" * n * 9), 200, "b" * n * 9),
     lambda _: (http_request("/fail"), 400, "told to fail\n"),
     lambda _: (http_request("/throw"), 500, "told to throw\n"),
     lambda _: (http_request("/raise"), 500, "module 'python' failed: ValueError: told to raise\n"),
@@ -177,7 +180,54 @@ def test_slow_sender_among_fast_ones_is_served(server: hrmr.Server, word: str) -
         assert slow.read_line() == f"{word.lower()} slow"
 
 
+@pytest.mark.parametrize("path", ["/inline", "/pool", "/py"])
+def test_continue_and_refusal_come_behind_what_was_asked_before(
+    server: hrmr.Server, path: str
+) -> None:
+    expecting = (
+        b"POST /bodypool HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n"
+    )
+    for parts in ([http_request(path) + expecting], one_by_one(http_request(path) + expecting)):
+        with Client(server.port) as client:
+            client.send_parts(parts)
+            assert client.read_response().text.endswith(f"{path}\n")
+            assert client.read_response(head_only=True).status == 100
+            client.send(b"hello" + http_request(path) + b"GET / HTTP/9.9\r\n\r\n" + expecting)
+            assert client.read_response().text == "hello"
+            assert client.read_response().text.endswith(f"{path}\n")
+            assert client.read_response().status == 505
+            assert client.read_to_end() == b""
+
+
+@pytest.mark.parametrize("word", ["INLINE", "POOL", "PY"])
+def test_bare_command_and_endless_line_come_behind_what_was_asked_before(
+    server: hrmr.Server, word: str
+) -> None:
+    with Client(server.port) as client:
+        client.send(f"{word} a\n{word} b\nRELOAD")
+        assert [client.read_line()[-2:] for _ in range(2)] == [" a", " b"]
+        assert client.read_line().startswith("unchanged probe")
+        assert client.read_line().startswith("unchanged python")
+        assert client.read_line().startswith("OK ")
+        client.send(f"{word} c\n" + "x" * 70_000)
+        assert client.read_line().endswith(" c")
+        assert b"Protocol error" in client.read_to_end()
+
+
 # ------------------------------------------------------------------------------- back-pressure
+
+
+@pytest.mark.parametrize("word", ["BIG", "BIGPOOL"])
+def test_half_closed_slow_reader_gets_all(server: hrmr.Server, word: str) -> None:
+    sizes = [MIB // 8 - n for n in range(80)]
+    with Client(server.port) as client:
+        client.send("".join(f"{word} {size}\n" for size in sizes) + "INLINE last")
+        client.half_close()
+        for _ in range(50):
+            assert ask(server.port, "POOL x") == "pool x"
+        for size in sizes:
+            assert client.read_exactly(size + 1) == b"x" * size + b"\n"
+        assert client.read_to_end() == b"inline last\n"
 
 
 @pytest.mark.parametrize("word", ["BIG", "BIGPOOL"])
@@ -187,7 +237,7 @@ def test_slow_reader_gets_all_in_order_and_costs_bounded_memory(
     server: HrmrProcess = serve()
     assert ask(server.port, "POOL x") == "pool x"
     before_kib = resident_kib(server.pid)
-    sizes = [MIB - n for n in range(300)]
+    sizes = [MIB - n for n in range(LARGE_REPLIES)]
     with Client(server.port) as client:
         client.send("".join(f"{word} {size}\n" for size in sizes) + "INLINE last\n")
         # Not read yet: the server is to stop making answers, and go on serving others.

@@ -92,7 +92,7 @@ ERRORS = """
     import hrmr
 
     def deeper(request):
-        raise KeyError("no such user")  # line 5
+        raise KeyError("no such user")  # line 4
 
     @hrmr.route("RAISE")
     @hrmr.route("GET /raise")
@@ -160,8 +160,8 @@ def test_exception_is_an_error_reply_and_a_traceback_that_names_the_line(
         assert client.ask("GOOD") == "good"
     server.wait_for(r"ERROR +module\.errors: handler failed")
     server.wait_for(r"KeyError: 'no such user'")
-    assert f'File "{path}", line 5, in deeper' in server.log
-    assert 'raise KeyError("no such user")  # line 5' in server.log
+    assert f'File "{path}", line 4, in deeper' in server.log
+    assert 'raise KeyError("no such user")  # line 4' in server.log
     response = get(server.port, "/raise")
     assert response.status == 500
     assert response.text == "module 'errors' failed: KeyError: 'no such user'\n"
@@ -476,6 +476,60 @@ def test_handler_that_holds_the_gil_does_not_hold_up_native_routes(
         assert ask(server.port, "QUICK") == "quick"
         assert ask(server.port, "STOP") == "stopping"
         assert spinning.read_line() == "spun"
+
+
+BUSINESS = """
+    import asyncio
+    import signal
+    import subprocess
+    import sys
+    import threading
+    import hrmr
+
+    @hrmr.route("CHILD")
+    def child(request):
+        process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+        process.terminate()
+        return f"{process.wait(60)}\\n"
+
+    @hrmr.route("ASYNC")
+    def asynchronous(request):
+        async def answer():
+            await asyncio.sleep(0)
+            return "awaited\\n"
+
+        return asyncio.run(answer())
+
+    @hrmr.route("DEEP")
+    def deep(request):
+        return deep(request)
+
+    @hrmr.route("THREAD")
+    def thread(request):
+        answers = []
+        thread = threading.Thread(target=answers.append, args=("from a thread\\n",))
+        thread.start()
+        thread.join()
+        return answers[0]
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "answer"),
+    [
+        ("CHILD", "-15"),
+        ("ASYNC", "awaited"),
+        ("DEEP", "ERR module 'business' failed: RecursionError: "),
+        ("THREAD", "from a thread"),
+    ],
+)
+def test_handler_may_do_what_python_programs_do(
+    serve: Serve, modules: Path, line: str, answer: str
+) -> None:
+    write_module(modules, "business", BUSINESS)
+    server = serve()
+    for _ in range(3):
+        assert ask(server.port, line).startswith(answer)
 
 
 def test_many_clients_of_python_routes_each_get_their_own_answers(

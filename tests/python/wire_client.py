@@ -184,7 +184,7 @@ def wait_until(condition: Callable[[], object], what: str) -> None:
 
 
 class Gate:
-    """A FIFO that keeps a handler waiting: it ends when the gate is opened.
+    """A FIFO that keeps one handler waiting until the gate is opened, which is once.
 
     The handler opens `path` for reading and reads to the end.
     """
@@ -199,19 +199,19 @@ class Gate:
         wait_until(self._find_handler, f"a handler waits at {self.path}")
 
     def open(self) -> None:
-        """Lets those go that wait at the gate, and no later ones."""
+        """Lets the handler go. There is no gate any more then."""
         self.wait_for_handler()
-        os.close(self._fd)
-        self._fd = -1
-
-    def destroy(self) -> None:
-        """Lets all go, also those to come: there is no gate any more."""
-        fd = os.open(self.path, os.O_RDWR | os.O_NONBLOCK)
         os.unlink(self.path)  # noqa: PTH108
-        os.close(fd)
-        if self._fd >= 0:
-            os.close(self._fd)
-        self._fd = -1
+        os.close(self._fd)
+
+    def give_up(self) -> None:
+        """Lets a handler go that a failed test has left waiting."""
+        if os.path.exists(self.path):  # noqa: PTH110
+            fd = os.open(self.path, os.O_RDWR | os.O_NONBLOCK)
+            os.unlink(self.path)  # noqa: PTH108
+            os.close(fd)
+            if self._fd >= 0:
+                os.close(self._fd)
 
     def _find_handler(self) -> bool:
         if self._fd < 0:
