@@ -97,6 +97,12 @@ class Client {
     return ::poll(&waiting, 1, 20'000) == 1 ? ::recv(fd_.get(), room, size, 0) : -1;
   }
 
+  // Waits until an answer has begun to arrive, and reads nothing of it.
+  void await_answer() {
+    pollfd waiting{fd_.get(), POLLIN, 0};
+    REQUIRE(::poll(&waiting, 1, 20'000) == 1);
+  }
+
   // Up to and with the next '\n'; what there is when the peer closes or 20 s have passed.
   std::string line() {
     size_t end = std::string::npos;

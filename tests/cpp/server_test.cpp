@@ -29,11 +29,16 @@ int set_bad_header(const hrmr_request*, hrmr_reply* reply, void*) {
   return server::host_table().header(reply, HRMR_BYTES("A"), HRMR_BYTES("b\nc"));
 }
 
-// A reply that is larger than what may wait for a peer.
-int say_much(const hrmr_request*, hrmr_reply* reply, void*) {
-  const std::string text(3 * limits::kOutputHighBytes, 'x');
+// As many bytes as the context says, and a line feed.
+int say_much(const hrmr_request*, hrmr_reply* reply, void* context) {
+  const std::string text(*static_cast<const size_t*>(context), 'x');
   return server::host_table().write(reply, bytes(text + "\n"));
 }
+
+// The kernel takes it all, though nobody reads.
+constexpr size_t kMuchBytes = 2 * limits::kOutputHighBytes;
+// More than both ends of a loopback connection take.
+constexpr size_t kHugeBytes = 32 * limits::kOutputHighBytes;
 
 struct Door {
   std::mutex mutex;
@@ -116,12 +121,12 @@ TEST_CASE("gives the same answers one byte at a time") {
 
 TEST_CASE(
     "answers large pipelined pool requests in order, and a peer that leaves midway harms none") {
-  const Spec much{"MUCH", Run::kPool, say_much, nullptr};
+  const Spec much{"MUCH", Run::kPool, say_much, &kMuchBytes};
   Running running({much, kPooled, kInline});
   Client client = running.client();
   client.send("MUCH\nPOOL 1\nMUCH\nMUCH\nPOOL 2\nIN 3\n");
   client.finish();
-  const std::string large(3 * limits::kOutputHighBytes, 'x');
+  const std::string large(kMuchBytes, 'x');
   CHECK(client.line() == large + "\n");
   CHECK(client.line() == "pooled 1\n");
   {
@@ -136,7 +141,7 @@ TEST_CASE(
 
 TEST_CASE(
     "a request parked behind a large reply keeps its bytes, and its module when the peer leaves") {
-  const Spec much{"MUCH", Run::kPython, say_much, nullptr};
+  const Spec much{"MUCH", Run::kPython, say_much, &kHugeBytes};
   Running running({much, kPooled, kInline});
   const std::string mine(200, 'm');
   const std::string theirs(200, 't');
@@ -145,13 +150,14 @@ TEST_CASE(
     // Another pool than that of the first: it has to wait for it, and its batch for the peer.
     client.send("MUCH\nPOOL " + mine + "\n");
     client.finish();
+    client.await_answer();
     for (int i = 0; i < 50; ++i) {
       Client other = running.client();
       other.send("IN " + theirs + "\n");
       CHECK(other.line() == "inline " + theirs + "\n");
     }
     if (leaves) break;
-    CHECK(client.line().size() == 3 * limits::kOutputHighBytes + 1);
+    CHECK(client.line().size() == kHugeBytes + 1);
     CHECK(client.rest() == "pooled " + mine + "\n");
   }
   running.reload({kInline});
@@ -159,15 +165,16 @@ TEST_CASE(
 }
 
 TEST_CASE("a shutdown cuts no answer short that the peer has not read yet") {
-  const Spec much{"MUCH", Run::kPool, say_much, nullptr};
+  const Spec much{"MUCH", Run::kPool, say_much, &kMuchBytes};
   Running running({much, kInline});
   Client slow = running.client();
   slow.send("MUCH\n");
+  slow.await_answer();
   Client admin = running.client();
   admin.send("IN x\nSHUTDOWN\n");
   CHECK(admin.rest() == "inline x\nOK shutting down\n");
   slow.send("IN too late\n");
-  CHECK(slow.line().size() == 3 * limits::kOutputHighBytes + 1);
+  CHECK(slow.line().size() == kMuchBytes + 1);
 }
 
 TEST_CASE("only a prefix longer than the word takes a built-in command's line") {
