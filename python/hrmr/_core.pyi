@@ -102,7 +102,7 @@ class Core:
         """Readable once the server has stopped serving. Lives as long as the Core."""
 
     def stop(self) -> bool:
-        """Drains, joins all threads; idempotent. False: handlers still run past the timeout."""
+        """Drains, joins all threads; idempotent. False: a handler or a load outlives the drain."""
 
     def set_app_routes(
         self, routes: list[tuple[builtins.bytes, str, Callable[[Request], Any]]]
