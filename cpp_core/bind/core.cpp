@@ -127,8 +127,17 @@ py::list Core::start() {
   return outcomes_of(report);
 }
 
+// The reload thread would wait for itself.
+void Core::refuse_in_load() const {
+  if (server_->is_reload_thread()) {
+    throw CoreError(
+        "a module that loads or unloads cannot wait for a reload: use request_reload()");
+  }
+}
+
 py::list Core::reload(std::vector<std::string> only) {
   if (!is_started_) throw CoreError("the server is not running");
+  refuse_in_load();
   modules::ReloadReport report;
   {
     const py::gil_scoped_release no_gil;
@@ -153,6 +162,7 @@ bool Core::stop() {
 }
 
 py::list Core::set_app_routes(py::list routes) {
+  refuse_in_load();
   app_loader_->set_routes(std::move(routes));
   modules::ReloadReport report;
   const uint64_t revision = ++app_revision_;

@@ -46,6 +46,8 @@ class Core {
   py::list modules();
 
  private:
+  void refuse_in_load() const;
+
   std::unique_ptr<server::Server> server_;
   AppLoader* app_loader_ = nullptr;  // the server's
   uint64_t app_revision_ = 0;

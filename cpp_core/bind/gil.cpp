@@ -1,5 +1,8 @@
 #include "bind/gil.h"
 
+#include <cxxabi.h>
+#include <unistd.h>
+
 namespace hrmr::bind {
 namespace {
 
@@ -11,6 +14,10 @@ thread_local ThreadState thread_state;
 
 }  // namespace
 
+void stay_for_ever() {
+  for (;;) ::pause();
+}
+
 void PythonCrew::thread_begins() {
   signals_.adopt();
   thread_state.gil = PyGILState_Ensure();
@@ -18,11 +25,17 @@ void PythonCrew::thread_begins() {
 }
 
 void PythonCrew::thread_ends() {
-  PyEval_RestoreThread(thread_state.saved);
+  group_begins();
   PyGILState_Release(thread_state.gil);
 }
 
-void PythonCrew::group_begins() { PyEval_RestoreThread(thread_state.saved); }
+void PythonCrew::group_begins() {
+  try {
+    PyEval_RestoreThread(thread_state.saved);
+  } catch (abi::__forced_unwind&) {
+    stay_for_ever();
+  }
+}
 
 void PythonCrew::group_ends() { thread_state.saved = PyEval_SaveThread(); }
 

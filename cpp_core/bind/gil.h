@@ -40,6 +40,11 @@ class SignalsAdopted {
   sigset_t before_;
 };
 
+// For a thread that asks for the GIL while the interpreter goes: Python would end the thread by
+// unwinding it, and no frame of ours can let that through. So it stays where it is until the
+// process is gone, as Python 3.14 has it.
+[[noreturn]] void stay_for_ever();
+
 class PythonCrew final : public work::Crew {
  public:
   void thread_begins() override;

@@ -1,7 +1,10 @@
 #include "bind/python_handler.h"
 
+#include <cxxabi.h>
+
 #include <string_view>
 
+#include "bind/gil.h"
 #include "bind/python_request.h"
 #include "server/host_table.h"
 
@@ -73,7 +76,7 @@ std::string describe(const py::object& exception) {
 }
 
 void fail(PythonHandler& handler, hrmr_reply& reply, py::error_already_set& error) {
-  const py::object exception = error.value();
+  const py::object& exception = error.value();
   // Python before 3.12 keeps the traceback apart from the exception.
   if (error.trace()) PyException_SetTraceback(exception.ptr(), error.trace().ptr());
   reply.writer.fail(500, "module '" + handler.module_name + "' failed: " + describe(exception));
@@ -99,6 +102,8 @@ int PythonHandler::call(const hrmr_request* request, hrmr_reply* reply, void* co
     }
   } catch (py::error_already_set& error) {
     fail(handler, *reply, error);
+  } catch (abi::__forced_unwind&) {
+    stay_for_ever();
   }
   return HRMR_OK;
 }

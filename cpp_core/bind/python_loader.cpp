@@ -1,5 +1,7 @@
 #include "bind/python_loader.h"
 
+#include <cxxabi.h>
+
 #include <fstream>
 #include <sstream>
 #include <utility>
@@ -143,6 +145,8 @@ Result<LoadedModule> PythonLoader::load(const LoadRequest& request) {
         collect(std::move(image), module.attr("routes"), request.name, report_);
     if (loaded.is_ok()) loaded.value().version = module.attr("version").cast<std::string>();
     return loaded;
+  } catch (abi::__forced_unwind&) {
+    stay_for_ever();
   } catch (py::error_already_set& error) {
     return Status::error(text_of(error));
   } catch (const std::exception& error) {

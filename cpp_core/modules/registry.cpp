@@ -131,7 +131,9 @@ std::vector<ModuleRegistry::Step> ModuleRegistry::plan(const ScanResult& found,
     if (known != known_.end()) step.known = &known->second;
     // Only names that have a file are remembered: anybody may ask for any name.
     if (step.found != nullptr) step.known = &known_[name];
+    const uint64_t started_us = monotonic_us();
     decide(step, found);
+    step.outcome.ms = ms_since(started_us);
     steps.push_back(std::move(step));
   }
   return steps;
@@ -196,7 +198,7 @@ void ModuleRegistry::load(Step& step) {
     ++step.known->failed_loads;
     step.fail(status.message());
   }
-  step.outcome.ms = ms_since(started_us);
+  step.outcome.ms += ms_since(started_us);
 }
 
 Status ModuleRegistry::load_candidate(Step& step) {

@@ -37,7 +37,7 @@ struct Outcome {
   uint64_t generation = 0;      // that serves now; 0: none
   uint64_t old_generation = 0;  // that served before; 0: none
   std::string message;          // kFailed: why. Others: empty
-  double ms = 0;                // spent on this module
+  double ms = 0;                // spent on this module: looking at it, loading it
 };
 
 struct ReloadReport {

@@ -156,6 +156,10 @@ void ReloadThread::run(std::function<void()> work) {
   state_->arrived.notify_one();
 }
 
+bool ReloadThread::is_current_thread() const {
+  return state_->thread.get_id() == std::this_thread::get_id();
+}
+
 void ReloadThread::drained(Module* module) {
   const std::lock_guard lock(state_->mutex);
   state_->drained.push_back(module);

@@ -31,6 +31,7 @@ class ReloadThread {
   // like.
   // Dropped once stop() has begun.
   void run(std::function<void()> work);
+  bool is_current_thread() const;
   void drained(Module* module);  // from a loop; see Module::unpin
   // Completes what is queued (each Done is called), then ends the thread.
   void stop();

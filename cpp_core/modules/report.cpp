@@ -61,12 +61,12 @@ std::string to_text(const Outcome& outcome) {
     case Change::kUnchanged:
       return begin + " generation " + now;
     case Change::kRemoved:
-      return begin + " generation " + before;
+      return begin + " generation " + before + in_ms(outcome.ms);
     case Change::kFailed:
       break;
   }
   const std::string serving = outcome.generation == 0 ? "" : " (generation " + now + " serves on)";
-  return begin + ": " + one_line(outcome.message) + serving;
+  return begin + ": " + one_line(outcome.message) + serving + in_ms(outcome.ms);
 }
 
 std::string to_text(const ReloadReport& report) {

@@ -86,11 +86,17 @@ void PlaceScanner::scan_folder(size_t place, ScanResult& result) {
     return;
   }
   FoundModules found;
-  while (const dirent* entry = ::readdir(opened.get())) {
+  errno = 0;
+  for (const dirent* entry = nullptr; (entry = ::readdir(opened.get())) != nullptr; errno = 0) {
     const std::string name = entry->d_name;
     if (name.front() == '.' || name.front() == '_') continue;
     const std::string path = join(folder, name);
     if (loader_of(path) != nullptr) add_file(place, path, found);
+  }
+  if (errno != 0) {
+    // What was not listed is not gone: what is loaded from here stays.
+    result.place_faults[place] = "cannot read " + folder + ": " + std::strerror(errno);
+    warn_once(place, result.place_faults[place]);
   }
   for (auto& [name, module] : found) result.modules[name] = std::move(module);
 }
@@ -107,7 +113,7 @@ void PlaceScanner::add_file(size_t place, const std::string& path, FoundModules&
   if (::stat(path.c_str(), &status) != 0) {
     const int code = errno;
     struct stat link {};
-    if (::lstat(path.c_str(), &link) != 0) return;  // it has gone since it was listed
+    if (::lstat(path.c_str(), &link) != 0 && is_absent(errno)) return;  // gone since it was listed
     module.fault = "cannot read " + path + ": " + std::strerror(code);
   } else if (!S_ISREG(status.st_mode)) {
     return;

@@ -93,7 +93,9 @@ bool Listener::accept_one() {
     pause(errno);
     return false;
   }
-  handler_.on_accepted(std::move(fd), peer_of(address));
+  Peer peer = peer_of(address);
+  peer.is_local = peer.is_local || is_own_address(fd.get(), address);
+  handler_.on_accepted(std::move(fd), peer);
   return true;
 }
 

@@ -150,7 +150,7 @@ Peer peer_of(const sockaddr_storage& address) {
     has_brackets = !IN6_IS_ADDR_V4MAPPED(&from.sin6_addr);
     if (has_brackets) {
       inet_ntop(AF_INET6, &from.sin6_addr, host, sizeof host);
-      peer.is_loopback = IN6_IS_ADDR_LOOPBACK(&from.sin6_addr);
+      peer.is_local = IN6_IS_ADDR_LOOPBACK(&from.sin6_addr);
     } else {
       std::memcpy(&ip4, from.sin6_addr.s6_addr + 12, sizeof ip4);
     }
@@ -160,7 +160,7 @@ Peer peer_of(const sockaddr_storage& address) {
   }
   if (!has_brackets) {
     inet_ntop(AF_INET, &ip4, host, sizeof host);
-    peer.is_loopback = (ntohl(ip4.s_addr) >> 24) == 127;
+    peer.is_local = (ntohl(ip4.s_addr) >> 24) == 127;
   }
   char* at = peer.name;
   if (has_brackets) *at++ = '[';
@@ -170,6 +170,20 @@ Peer peer_of(const sockaddr_storage& address) {
   at = std::to_chars(at, peer.name + sizeof peer.name - 1, port).ptr;
   peer.name_size = static_cast<uint8_t>(at - peer.name);
   return peer;
+}
+
+bool is_own_address(int fd, const sockaddr_storage& peer) {
+  sockaddr_storage own{};
+  socklen_t size = sizeof own;
+  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&own), &size) != 0) return false;
+  if (own.ss_family != peer.ss_family) return false;
+  if (own.ss_family == AF_INET) {
+    return reinterpret_cast<const sockaddr_in&>(own).sin_addr.s_addr ==
+           reinterpret_cast<const sockaddr_in&>(peer).sin_addr.s_addr;
+  }
+  return own.ss_family == AF_INET6 &&
+         IN6_ARE_ADDR_EQUAL(&reinterpret_cast<const sockaddr_in6&>(own).sin6_addr,
+                            &reinterpret_cast<const sockaddr_in6&>(peer).sin6_addr);
 }
 
 }  // namespace hrmr::net

@@ -17,7 +17,8 @@ struct Peer {
   char name[64];  // "127.0.0.1:40312" or "[::1]:40312", zero-terminated. An IPv4 peer of an IPv6
                   // socket is named as the IPv4 address it is
   uint8_t name_size;
-  bool is_loopback;  // 127.0.0.0/8, ::1, ::ffff:127.0.0.0/104
+  bool is_local;  // on this machine, as far as the address tells: 127.0.0.0/8, ::1,
+                  // ::ffff:127.0.0.0/104, or (see is_own_address) the address it connected to
 };
 
 struct Address {
@@ -37,5 +38,9 @@ uint16_t bound_port(int fd);
 
 // No allocation, no system call. An address that is neither IPv4 nor IPv6 is named "unknown".
 Peer peer_of(const sockaddr_storage& address);
+
+// Whether the peer of the accepted socket `fd` comes from the very address that it connects to: it
+// is on this machine then, whatever that address is.
+bool is_own_address(int fd, const sockaddr_storage& peer);
 
 }  // namespace hrmr::net

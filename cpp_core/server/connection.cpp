@@ -12,7 +12,7 @@
 namespace hrmr::server {
 namespace {
 
-constexpr uint32_t kEvents = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
+constexpr uint32_t kEvents = EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP | EPOLLET;
 // A read is not worth a system call for less room than this.
 constexpr size_t kReadRoomBytes = 4 * 1024;
 // Reads of one connection in one turn.
@@ -33,8 +33,9 @@ Status Connection::open() {
 }
 
 void Connection::on_event(uint32_t events) {
-  if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) is_readable_ = true;
-  if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) has_hung_up_ = true;
+  if ((events & (EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) is_readable_ = true;
+  if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) reads_to_the_end_ = true;
+  if ((events & EPOLLPRI) != 0) reads_to_the_end_ = true;  // recv stops short at urgent bytes
   if ((events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0) is_writable_ = true;
   if (state_ == State::kServing) {
     turn();
@@ -97,8 +98,8 @@ bool Connection::read_some() {
     stream_.input.commit(static_cast<size_t>(got));
     active_ms_ = shard_.loop().now_ms();
     // A short read has emptied the socket, and what comes later is a new edge. Not so when the end
-    // is known to be near: its edge has passed already.
-    if (static_cast<size_t>(got) < room_bytes && !has_hung_up_) is_readable_ = false;
+    // or an urgent byte is known to be near: the edge has passed already.
+    if (static_cast<size_t>(got) < room_bytes && !reads_to_the_end_) is_readable_ = false;
     return true;
   }
   if (got == 0) {

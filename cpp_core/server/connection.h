@@ -62,12 +62,12 @@ class Connection final : public net::Source,
   Fd fd_;
   Stream stream_;
   State state_ = State::kServing;
-  bool is_readable_ = true;     // until a read says otherwise
-  bool is_writable_ = true;     // until a write says otherwise
-  bool has_hung_up_ = false;    // the peer's FIN is known: read on until it is reached
-  bool awaits_quiet_ = false;   // the input is a bare command; the timer runs for it
-  uint64_t active_ms_ = 0;      // when the last bytes came or went
-  Connection* next_ = nullptr;  // in the shard's list
+  bool is_readable_ = true;        // until a read says otherwise
+  bool is_writable_ = true;        // until a write says otherwise
+  bool reads_to_the_end_ = false;  // a short read does not tell that the socket is empty
+  bool awaits_quiet_ = false;      // the input is a bare command; the timer runs for it
+  uint64_t active_ms_ = 0;         // when the last bytes came or went
+  Connection* next_ = nullptr;     // in the shard's list
   Connection* previous_ = nullptr;
 };
 

@@ -390,7 +390,7 @@ Step Dispatcher::start_reload(Stream& stream, std::string_view names) {
 }
 
 bool Dispatcher::may_administer(const Stream& stream) const {
-  return options_.admin_from_anywhere || stream.peer.is_loopback;
+  return options_.admin_from_anywhere || stream.peer.is_local;
 }
 
 // "RELOAD", "RELOAD name ...", "CLOSE", "SHUTDOWN", in any case.

@@ -212,7 +212,9 @@ bool Server::stop() {
   begin_shutdown();
   {
     std::unique_lock lock(mutex_);
-    drained_.wait(lock, [this] { return shards_left_ == 0; });
+    // A loop that is stuck in an inline handler never says that it has drained.
+    const std::chrono::milliseconds bound(drain_left_ms() + kStopSlackMs);
+    if (!drained_.wait_for(lock, bound, [this] { return shards_left_ == 0; })) return false;
   }
   // The connections are done or given up. A handler that runs on regardless keeps its pool.
   const uint64_t deadline_ms = monotonic_ms() + kStopSlackMs;
@@ -223,15 +225,18 @@ bool Server::stop() {
   return true;
 }
 
+uint64_t Server::drain_left_ms() const {
+  const uint64_t now_ms = monotonic_ms();
+  return drain_deadline_ms_ > now_ms ? drain_deadline_ms_ - now_ms : 0;
+}
+
 // A load or an unload is the module's code, and may never end: a join would wait for it without a
 // bound. So the reload thread is asked first whether it still comes to what it is asked.
 bool Server::can_end_reloads() {
   auto reached = std::make_shared<std::promise<void>>();
   const std::future<void> result = reached->get_future();
   reload_thread_->run([reached] { reached->set_value(); });
-  const uint64_t now_ms = monotonic_ms();
-  const uint64_t left_ms = drain_deadline_ms_ > now_ms ? drain_deadline_ms_ - now_ms : 0;
-  const std::chrono::milliseconds bound(left_ms + kStopSlackMs);
+  const std::chrono::milliseconds bound(drain_left_ms() + kStopSlackMs);
   return result.wait_for(bound) == std::future_status::ready;
 }
 

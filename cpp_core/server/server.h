@@ -55,6 +55,7 @@ class Server final : public ShardOwner, public modules::Publisher {
   // What was loaded when the last reload was done, by name. Any thread; waits for nothing.
   std::vector<modules::ModuleInfo> modules();
   Log& log() override { return log_; }
+  bool is_reload_thread() const { return reload_thread_->is_current_thread(); }
 
   // Control, ShardOwner, Publisher: for the rooms below.
   void reload(std::vector<std::string> only, std::function<void(std::string)> done) override;
@@ -71,6 +72,7 @@ class Server final : public ShardOwner, public modules::Publisher {
 
   Status start_threads();
   void stop_threads();
+  uint64_t drain_left_ms() const;
   bool can_end_reloads();
   void on_reloaded(const modules::ReloadReport& report);
 

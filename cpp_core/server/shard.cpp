@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <string>
+#include <system_error>
 #include <utility>
 
 #include "base/signals.h"
@@ -45,12 +46,16 @@ Status Shard::start() {
   const Status opened = loop_.open();
   if (!opened.is_ok()) return opened;
   const SignalsBlocked blocked;
-  thread_ = std::thread([this] {
-    const std::string name = "hrmr-loop-" + std::to_string(loop_.index());
-    pthread_setname_np(pthread_self(), name.c_str());
-    loop_.run();
-    close_all();
-  });
+  const std::string name = "hrmr-loop-" + std::to_string(loop_.index());
+  try {
+    thread_ = std::thread([this, name] {
+      pthread_setname_np(pthread_self(), name.c_str());
+      loop_.run();
+      close_all();
+    });
+  } catch (const std::system_error& error) {
+    return errno_status("start", "thread " + name, error.code().value());
+  }
   return Status::ok();
 }
 

@@ -219,7 +219,7 @@ def build_command(folder: str, force: bool, jobs: int | None, verbose: bool) -> 
     """
     project = Path(folder)
     if not project.is_dir():
-        raise OptionError(f"there is no folder {folder!r}")
+        raise OptionError(f"there is no folder {folder!r}: make it, or name another")
     options = BuildOptions(force, jobs or 0, verbose, sys.stdout.isatty())
 
     def show(built: Built) -> None:

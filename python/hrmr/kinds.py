@@ -130,7 +130,7 @@ class Folder(Kind):
     def check(self, value: object, base: Path) -> str:
         path = absolute_path(value, base)
         if not path.is_dir():
-            raise ValueError(f"there is no folder {str(value)!r}")
+            raise ValueError(f"there is no folder {str(value)!r}: make it, or name another")
         return str(path)
 
 
@@ -153,7 +153,7 @@ class Places(Kind):
     def _place(value: object, base: Path) -> str:
         path = absolute_path(value, base)
         if not path.exists():
-            raise ValueError(f"there is no folder or file {str(value)!r}")
+            raise ValueError(f"there is no folder or file {str(value)!r}: make it, or name another")
         if path.is_file() and path.suffix not in (".so", ".py"):
             raise ValueError(f"{str(value)!r} is neither a folder nor a .so or .py file")
         return str(path)

@@ -123,7 +123,8 @@ class Options:
         Whole(2, QUEUE_SLOTS_MAX),
         4096,
         LIMITS,
-        "Requests that may wait for a thread, rounded up to a power of two; more get a 503.",
+        "Batches that may wait for a thread, for each pool, rounded up to a power of two; more get "
+        "a 503. A batch is one request, or up to 32 pipelined ones.",
     )
     log_level: str = _row(
         Choice(("debug", "info", "warning", "error")), "info", LOG, "Least level that is logged."

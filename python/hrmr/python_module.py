@@ -5,15 +5,17 @@ time. importlib.reload would mix two versions in one namespace, and a .pyc is ta
 when the source was saved twice within a second.
 """
 
+import contextlib
 import linecache
 import logging
 import sys
+import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
-from .errors import HrmrError, ModuleError
+from .errors import HrmrError, ModuleError, NotRunningError
 from .route import ROUTES_NAME, Handler, Route
 
 _PACKAGE = "hrmr_modules"
@@ -38,13 +40,36 @@ class PythonModule:
         unload = _own_function(module, "unload")
         try:
             if unload is not None:
-                unload()
+                with _marked_as_loading(module.__name__):
+                    unload()
         except BaseException as error:  # noqa: BLE001
             report(module.__name__.rpartition(".")[2], error, "unload failed")
         if sys.modules.get(module.__name__) is module:
             del sys.modules[module.__name__]
         if linecache.cache.get(self._path) is self._source_lines:
             linecache.cache.pop(self._path, None)
+
+
+_loading = threading.local()
+
+
+def refuse_while_loading(call: str) -> None:
+    """NotRunningError inside the load or unload of a module: who waits for a reload there, waits
+    for itself."""
+    if getattr(_loading, "module", None) is not None:
+        raise NotRunningError(
+            f"{call} cannot be called while a module loads or unloads: a module registers its "
+            "routes with @hrmr.route, and request_reload() does not wait"
+        )
+
+
+@contextlib.contextmanager
+def _marked_as_loading(name: str) -> Iterator[None]:
+    _loading.module = name
+    try:
+        yield
+    finally:
+        _loading.module = None
 
 
 def load_python(
@@ -63,10 +88,11 @@ def load_python(
     before = (sys.modules.get(module.__name__), linecache.cache.get(path))
     _introduce(module, path, source)
     try:
-        exec(compile(source, path, "exec", dont_inherit=True), module.__dict__)
-        load = _own_function(module, "load")
-        if load is not None:
-            load(config)
+        with _marked_as_loading(name):
+            exec(compile(source, path, "exec", dont_inherit=True), module.__dict__)
+            load = _own_function(module, "load")
+            if load is not None:
+                load(config)
     except BaseException as error:  # noqa: BLE001 - a module may call sys.exit
         # Logged now, while linecache still shows the refused source.
         _log(name).error("cannot be loaded", exc_info=_without_own_frames(error))

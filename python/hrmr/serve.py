@@ -30,7 +30,9 @@ def serve(server: Server) -> int:
         _run_aside(server.start)
         if is_to_end():
             server.shutdown()
-        while not server.wait(_LOOK_S):
+        # A loop that is stuck in an inline handler never says that it has drained; stop() waits no
+        # longer than it may.
+        while not (server.wait(_LOOK_S) or is_to_end()):
             pass
         all_ended = _run_aside(server.stop)
     if not all_ended:

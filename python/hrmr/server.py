@@ -17,7 +17,7 @@ from .errors import NotRunningError, RouteError, StartError
 from .log import LEVELS, LogThread
 from .options import Options, OptionValues, check_values, did_you_mean, make_options
 from .outcome import Outcome, ReloadReport
-from .python_module import load_python, report
+from .python_module import load_python, refuse_while_loading, report
 from .route import AnyHandler, Route, make_route, refuse_bare
 
 # What the engine may take for the rest of a stop once the drain is over.
@@ -155,6 +155,7 @@ class Server:
         False: a handler is still running past that time; it is left behind. Stopping a server that
         does not run does nothing.
         """
+        refuse_while_loading("stop()")
         self.shutdown()
         # Waited for here and not in the engine, so that Ctrl-C ends the wait.
         self.wait(self.options.drain_timeout + _STOP_GRACE_S)
@@ -187,6 +188,7 @@ class Server:
 
     def reload(self, *names: str) -> ReloadReport:
         """Reloads the modules that changed on disk (or only those named) and waits for it."""
+        refuse_while_loading("reload()")
         return _report_of(self._running_core().reload(list(names)))
 
     def request_reload(self) -> None:
@@ -203,6 +205,7 @@ class Server:
         refuse_bare(prefix, "server")
 
         def register(function: AnyHandler) -> AnyHandler:
+            refuse_while_loading("server.route()")
             added = make_route(prefix, framing, function)
             with self._lock:
                 if any(route.prefix == added.prefix for route in self._routes):

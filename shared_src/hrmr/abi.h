@@ -101,7 +101,8 @@ enum {
   HRMR_TOO_LATE = 3,
   /* The reply would pass the host's bound for one reply. */
   HRMR_TOO_LARGE = 4,
-  /* A prefix that is registered already; the load will fail and name both modules. */
+  /* A prefix that this module has registered already; the load will fail. One that another module
+   * holds is found after load has returned: then unload is called, and the error names both. */
   HRMR_CONFLICT = 5
 };
 

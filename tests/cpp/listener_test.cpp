@@ -145,7 +145,7 @@ std::string name_of(const char* host, uint16_t port) {
   return peer.name;
 }
 
-bool is_loopback(const char* host) { return peer_of(address_of(host, 1)).is_loopback; }
+bool is_local(const char* host) { return peer_of(address_of(host, 1)).is_local; }
 
 }  // namespace
 
@@ -160,18 +160,39 @@ TEST_CASE("peers are named by address and port") {
   sockaddr_storage unix_address{};
   unix_address.ss_family = AF_UNIX;
   CHECK(std::string(peer_of(unix_address).name) == "unknown");
-  CHECK_FALSE(peer_of(unix_address).is_loopback);
+  CHECK_FALSE(peer_of(unix_address).is_local);
 }
 
 TEST_CASE("loopback peers are told from others") {
   for (const char* host : {"127.0.0.1", "127.255.255.255", "::1", "::ffff:127.0.0.1"}) {
     CAPTURE(host);
-    CHECK(is_loopback(host));
+    CHECK(is_local(host));
   }
   for (const char* host : {"126.255.255.255", "128.0.0.1", "::", "::2", "::ffff:128.0.0.1",
                            "::127.0.0.1", "fe80::1"}) {
     CAPTURE(host);
-    CHECK_FALSE(is_loopback(host));
+    CHECK_FALSE(is_local(host));
+  }
+}
+
+TEST_CASE("a peer that comes from the address it connects to is told from another") {
+  const Result<Fd> listening = open_listening_socket({.host = "127.0.0.3"}, false);
+  REQUIRE(listening.is_ok());
+  const sockaddr_storage target = address_of("127.0.0.3", own_port(listening.value()));
+  for (const char* from : {"127.0.0.2", "127.0.0.3"}) {
+    CAPTURE(from);
+    const sockaddr_storage source = address_of(from, 0);
+    const Fd client(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    REQUIRE(::bind(client.get(), reinterpret_cast<const sockaddr*>(&source), sizeof source) == 0);
+    REQUIRE(::connect(client.get(), reinterpret_cast<const sockaddr*>(&target), sizeof target) ==
+            0);
+    sockaddr_storage peer{};
+    socklen_t size = sizeof peer;
+    // The listening socket does not block, but the connection is complete already.
+    const Fd accepted(
+        ::accept4(listening.value().get(), reinterpret_cast<sockaddr*>(&peer), &size, 0));
+    REQUIRE(accepted.is_open());
+    CHECK(hrmr::net::is_own_address(accepted.get(), peer) == (std::string(from) == "127.0.0.3"));
   }
 }
 

@@ -34,7 +34,7 @@ TEST_CASE("tells each outcome on a line, and the sum") {
         "loaded http generation 1 in 2.0 ms\n"
         "reloaded chat generation 1 -> 2 in 2.0 ms\n"
         "unchanged hello generation 4\n"
-        "removed x generation 2\n"
+        "removed x generation 2 in 2.0 ms\n"
         "OK 1 loaded, 1 reloaded, 1 removed, 1 unchanged in 5.3 ms\n");
 }
 
@@ -45,8 +45,8 @@ TEST_CASE("tells a failure first in the sum, on one line, and what serves on") {
   report.outcomes[0].message = "line 1\nline 2\r\n";
   report.outcomes[1].message = "why";
   CHECK(to_text(report) ==
-        "failed y: line 1 line 2 (generation 3 serves on)\n"
-        "failed z: why\n"
+        "failed y: line 1 line 2 (generation 3 serves on) in 2.0 ms\n"
+        "failed z: why in 2.0 ms\n"
         "loaded a generation 1 in 2.0 ms\n"
         "ERR 2 failed, 1 loaded in 0.0 ms\n");
 }

@@ -89,6 +89,7 @@ class Client {
       text.remove_prefix(static_cast<size_t>(sent));
     }
   }
+  void send_urgent(char byte) { REQUIRE(::send(fd_.get(), &byte, 1, MSG_OOB) == 1); }
   void finish() { ::shutdown(fd_.get(), SHUT_WR); }
 
   // What recv(2) says, after at most 20 s; allocates nothing.

@@ -296,6 +296,31 @@ TEST_CASE("stop reports a handler that outlives the drain timeout, and works onc
   door.open();
 }
 
+TEST_CASE("stop has its bound when a loop is stuck in an inline handler") {
+  Door door;
+  const Spec waits{"WAIT", Run::kInline, wait_at_door, &door};
+  server::Options options;
+  options.drain_timeout_ms = 1;
+  Running running({waits}, options);
+  Client client = running.client();
+  client.send("WAIT\n");
+  door.await_visitors(1);
+  CHECK_FALSE(running.server->stop());
+  door.open();
+}
+
+TEST_CASE("urgent bytes do not stall what is queued behind them") {
+  Running running({kInline});
+  Client client = running.client();
+  for (int i = 0; i < 20; ++i) {
+    client.send("IN a\n");
+    client.send_urgent('!');
+    client.send("IN b\n");
+    CHECK(client.line() == "inline a\n");
+    CHECK(client.line() == "inline b\n");
+  }
+}
+
 TEST_CASE("a connection that spoke HTTP is never read as commands again") {
   const Spec post{"POST ", Run::kInline, say, "ok", modules::RouteFraming::kHttp};
   Running running({post, kInline});

@@ -1,8 +1,12 @@
-// The promise of the request path: in the steady state it allocates nothing, on no thread.
+// The promise of the request path: in the steady state it allocates nothing and takes no lock, on
+// no thread.
 //
-// Every malloc of the process is counted while a client that allocates nothing itself asks away:
-// by hooks of the sanitizers' allocators, else by standing in front of the C library's malloc.
+// Every malloc and every lock of the process is counted while a client that allocates nothing
+// itself asks away: by hooks of the sanitizers' allocators, else by standing in front of the C
+// library's functions.
+#include <dlfcn.h>
 #include <doctest/doctest.h>
+#include <pthread.h>
 
 #include <array>
 #include <atomic>
@@ -15,6 +19,7 @@
 namespace {
 
 std::atomic<long> mallocs{0};
+std::atomic<long> locks{0};  // stays 0 under sanitizers, which take locks of their own
 
 }  // namespace
 
@@ -36,6 +41,14 @@ extern "C" __attribute__((visibility("default"))) void* malloc(size_t size) {
   return __libc_malloc(size);
 }
 static const int hooks_installed = 1;
+
+// And every lock that is taken, in the same way.
+extern "C" __attribute__((visibility("default"))) int pthread_mutex_lock(pthread_mutex_t* mutex) {
+  using Lock = int (*)(pthread_mutex_t*);
+  static const Lock real = reinterpret_cast<Lock>(::dlsym(RTLD_NEXT, "pthread_mutex_lock"));
+  locks.fetch_add(1, std::memory_order_relaxed);
+  return real(mutex);
+}
 #endif
 
 using namespace hrmr;
@@ -61,9 +74,11 @@ bool ask(Client& client, std::string_view asked, std::string_view expected) {
 long mallocs_of(Client& client, std::string_view asked, std::string_view expected) {
   for (int i = 0; i < 200; ++i) REQUIRE(ask(client, asked, expected));
   const long before = mallocs.load();
+  const long locks_before = locks.load();
   bool is_right = true;
   for (int i = 0; i < 1000; ++i) is_right = ask(client, asked, expected) && is_right;
   const long after = mallocs.load();
+  CHECK(locks.load() == locks_before);
   CHECK(is_right);
   return after - before;
 }
@@ -76,16 +91,22 @@ std::string repeated(std::string_view text, int times) {
 
 }  // namespace
 
-TEST_CASE("the counter of this test sees a malloc") {
+TEST_CASE("the counters of this test see a malloc and a lock") {
   REQUIRE(hooks_installed > 0);
   const long before = mallocs.load();
   const std::string text(1000, 'x');
   CHECK(text.size() == 1000);
   CHECK(mallocs.load() > before);
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+  const long locks_before = locks.load();
+  Log().info("test", "takes a lock");
+  CHECK(locks.load() > locks_before);
+#endif
 }
 
 TEST_CASE(
-    "a request in the steady state allocates nothing: inline, pool, one at a time, pipelined") {
+    "a request in the steady state takes no memory and no lock: inline, pool, one at a time, "
+    "pipelined") {
   const Spec inline_route{"IN ", Run::kInline, say, "inline "};
   const Spec pool_route{"POOL ", Run::kPool, say, "pooled "};
   const Spec get{"GET ", Run::kInline, say, "got ", modules::RouteFraming::kHttp};

@@ -150,8 +150,14 @@ def test_on_reload_of_a_module_is_its_policy_and_not_its_configuration(read: Rea
             '[server]\non_reload = "hold"\n',
             "server.on_reload: 'hold' is not one of swap, reject",
         ),
-        ('[server]\nmodules = ["no"]\n', "server.modules: there is no folder or file 'no'"),
-        ('[server]\nstatic = "no"\n', "server.static: there is no folder 'no'"),
+        (
+            '[server]\nmodules = ["no"]\n',
+            "server.modules: there is no folder or file 'no': make it, or name another",
+        ),
+        (
+            '[server]\nstatic = "no"\n',
+            "server.static: there is no folder 'no': make it, or name another",
+        ),
         ("[server]\nhost = ''\n", "server.host: '' is not a text"),
         (
             '[modules]\ndir = "x"\n',

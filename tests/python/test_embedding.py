@@ -495,3 +495,55 @@ def test_forked_child_leaves_the_server_alone(tmp_path: Path) -> None:
     assert ask(port, "GREET x") == "hello"
     assert exchange(port, "SHUTDOWN\n") == b"OK shutting down\n"
     assert finish(program)[0] == 0
+
+
+WAITS_FOR_ITSELF = """
+    import builtins
+    builtins.hrmr_test_call()
+"""
+
+
+@pytest.mark.parametrize("call", ["reload", "route", "stop"])
+def test_module_that_waits_for_its_own_load_is_refused(
+    modules: Path, call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = hrmr.Server(port=0, modules=[modules])
+    calls = {
+        "reload": server.reload,
+        "route": lambda: server.route("LATE ")(lambda _: "late\n"),
+        "stop": server.stop,
+    }
+    monkeypatch.setattr("builtins.hrmr_test_call", calls[call], raising=False)
+    with server:
+        write_module(modules, "selfish", WAITS_FOR_ITSELF)
+        [outcome] = server.reload()
+        assert outcome.change == "failed"
+        assert "cannot be called while a module loads" in outcome.message
+        assert server.reload("selfish").failures
+
+
+def test_program_may_end_while_a_handler_never_does(tmp_path: Path) -> None:
+    program = start_program(
+        """
+        import socket, threading
+        import hrmr
+
+        entered = threading.Event()
+        server = hrmr.Server(port=0, drain_timeout=0.1)
+
+        @server.route("SPIN")
+        def spin(request):
+            entered.set()
+            while True:
+                sum(range(1000))
+
+        server.start()
+        client = socket.create_connection(("127.0.0.1", server.port))
+        client.sendall(b"SPIN\\n")
+        assert entered.wait(30)
+        assert not server.stop()
+        print("left")
+        """,
+        tmp_path,
+    )
+    assert finish(program)[:2] == (0, "left\n")

@@ -1,0 +1,85 @@
+// The dispatcher alone, on a stream without a socket.
+#include "server/dispatcher.h"
+
+#include <doctest/doctest.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+using namespace hrmr;
+using namespace hrmr::server;
+
+namespace {
+
+struct NoOwner final : StreamOwner {
+  void on_batch_done(Batch&) override {}
+  void on_command_done(std::string_view) override {}
+};
+
+// Notes what it is asked for and does none of it.
+struct NotingControl final : Control {
+  void reload(std::vector<std::string>, std::function<void(std::string)>) override { ++reloads; }
+  void begin_shutdown() override { ++shutdowns; }
+  work::WorkerPool& pool(modules::Run) override { return unused_pool; }
+  void drained(modules::Module*) override {}
+  Log& log() override { return own_log; }
+
+  int reloads = 0;
+  int shutdowns = 0;
+  Log own_log;
+  work::WorkerPool unused_pool{work::PoolOptions{"unused", 1, 2}, std::make_unique<work::Crew>()};
+};
+
+struct Bench {
+  explicit Bench(Options given = {}) : options(std::move(given)) { stream.owner = &owner; }
+
+  Step send(std::string_view bytes) {
+    stream.input.append(bytes);
+    return dispatcher.next(stream);
+  }
+
+  Options options;
+  net::EventLoop loop{0};
+  NotingControl control;
+  NoOwner owner;
+  Dispatcher dispatcher{options, loop, control};
+  Stream stream;
+};
+
+}  // namespace
+
+TEST_CASE("RELOAD and SHUTDOWN from another machine are refused, CLOSE is not") {
+  Bench bench;
+  bench.stream.peer.is_local = false;
+  CHECK(bench.send("RELOAD\n") == Step::kDone);
+  CHECK(bench.send("SHUTDOWN\n") == Step::kDone);
+  CHECK(bench.control.reloads + bench.control.shutdowns == 0);
+  CHECK(bench.stream.output.view() ==
+        "ERR RELOAD is taken from this machine only; to take it from anywhere, start hrmr with "
+        "--admin any\n"
+        "ERR SHUTDOWN is taken from this machine only; to take it from anywhere, start hrmr with "
+        "--admin any\n");
+  CHECK(bench.send("CLOSE\n") == Step::kClosing);
+}
+
+TEST_CASE("with --admin any, and from this machine, they are taken") {
+  for (const bool is_local : {false, true}) {
+    Options options;
+    options.admin_from_anywhere = !is_local;
+    Bench bench(options);
+    bench.stream.peer.is_local = is_local;
+    CHECK(bench.send("SHUTDOWN\n") == Step::kClosing);
+    CHECK(bench.control.shutdowns == 1);
+  }
+}
+
+TEST_CASE("a bare word is a command only after its quiet, and only alone") {
+  Bench bench;
+  bench.stream.peer.is_local = true;
+  CHECK(bench.send("SHUT") == Step::kNeedMore);
+  CHECK(bench.send("DOWN") == Step::kBareCommand);
+  CHECK(bench.control.shutdowns == 0);
+  CHECK(bench.dispatcher.run_bare_command(bench.stream) == Step::kClosing);
+  CHECK(bench.control.shutdowns == 1);
+}
