@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import hrmr
@@ -459,6 +459,24 @@ def test_reload_of_something_else_exits_1_and_says_so(tmp_path: Path) -> None:
     assert (ran.returncode, ran.stdout) == (1, "")
     place = f"127.0.0.1:{port}"
     assert ran.stderr == f"hrmr: {place} answered, but not as HRMR does: '<!DOCTYPE HTML>'\n"
+
+
+def test_reload_gives_up_on_an_answer_that_drips_for_ever(tmp_path: Path) -> None:
+    is_over = threading.Event()
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+
+        def drip() -> None:
+            # The client leaves in the middle.
+            with listener.accept()[0] as client, suppress(OSError):
+                while not is_over.wait(0.1):
+                    client.sendall(b".")
+
+        threading.Thread(target=drip, daemon=True).start()
+        port = listener.getsockname()[1]
+        ran = run("reload", "--port", str(port), "--timeout", "0.5", folder=tmp_path)
+        is_over.set()
+    assert ran.returncode == 1
+    assert "gave no answer within 0.5 seconds" in ran.stderr
 
 
 def test_hangup_reloads(start_hrmr: StartHrmr, tmp_path: Path) -> None:

@@ -184,6 +184,11 @@ def test_a_syntax_error_names_the_line(read: ReadText) -> None:
         read("[server]\nport = \n")
 
 
+def test_a_file_that_is_nested_without_end_is_an_error(read: ReadText) -> None:
+    with pytest.raises(hrmr.ConfigError, match=r"hrmr\.toml: is nested too deeply"):
+        read("[server]\nmodules = " + "[" * 100_000)
+
+
 def test_a_file_that_is_no_text_or_not_there_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "hrmr.toml"
     with pytest.raises(hrmr.ConfigError, match="there is no such file"):
