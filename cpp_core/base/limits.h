@@ -84,6 +84,22 @@ inline constexpr size_t kModuleNameBytesMax = 64;  // a file's name without its 
 inline constexpr int64_t kFileSettleMs = 2000;
 // Replaced generations of one module that still wait for a request; each costs its code's memory.
 inline constexpr size_t kDrainingGenerationsMax = 64;
+// Unloaded images that stayed mapped, of all modules; each costs its code's memory for ever. A
+// module that has one among them is not reloaded any more once they are so many.
+inline constexpr size_t kKeptImagesMax = 64;
+// What one generation may hand to the next.
+inline constexpr size_t kSavedBytesMax = 256 * 1024 * 1024;
+// A file that fails to load is tried again once nobody has written to it for so long: it may have
+// been read half-written.
+inline constexpr uint64_t kFileQuietMs = 100;
+// How long such a file is waited for in all.
+inline constexpr uint64_t kFileQuietWaitMs = 1000;
+// Periodic timers of modules; the shortest is the tick of the loop's own timers.
+inline constexpr uint64_t kTimerIntervalMsMin = 10;
+inline constexpr uint64_t kTimerIntervalMsMax = 24 * 3600 * 1000;
+// Defaults of --hold-timeout and --retire-timeout.
+inline constexpr uint64_t kHoldTimeoutMs = 5000;
+inline constexpr uint64_t kRetireTimeoutMs = 1000;
 
 // --- log ---
 // One loop says at most once in this time that its queue is full.

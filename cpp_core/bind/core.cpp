@@ -17,9 +17,11 @@ T option(const py::dict& options, const char* key) {
 }
 
 modules::ReloadPolicy policy_named(const std::string& name) {
+  if (name == "auto") return modules::ReloadPolicy::kAuto;
   if (name == "swap") return modules::ReloadPolicy::kSwap;
+  if (name == "hold") return modules::ReloadPolicy::kHold;
   if (name == "reject") return modules::ReloadPolicy::kReject;
-  throw py::value_error("reload policy '" + name + "' is none of swap, reject");
+  throw py::value_error("reload policy '" + name + "' is none of auto, swap, hold, reject");
 }
 
 modules::RegistryOptions registry_options(const py::dict& options) {
@@ -34,6 +36,12 @@ modules::RegistryOptions registry_options(const py::dict& options) {
   for (const auto& [name, policy] : option<Policies>(options, "policies")) {
     registry.policies[name] = policy_named(policy);
   }
+  registry.hold_timeout_ms = option<uint64_t>(options, "hold_timeout_ms");
+  using Timeouts = std::map<std::string, uint64_t>;
+  for (const auto& [name, timeout_ms] : option<Timeouts>(options, "hold_timeouts_ms")) {
+    registry.hold_timeouts_ms[name] = timeout_ms;
+  }
+  registry.retire_timeout_ms = option<uint64_t>(options, "retire_timeout_ms");
   return registry;
 }
 
@@ -87,6 +95,7 @@ py::list outcomes_of(const modules::ReloadReport& report) {
     described["generation"] = outcome.generation;
     described["old_generation"] = outcome.old_generation;
     described["message"] = shown(outcome.message);
+    described["note"] = shown(outcome.note);
     described["ms"] = outcome.ms;
     outcomes.append(std::move(described));
   }
@@ -96,14 +105,14 @@ py::list outcomes_of(const modules::ReloadReport& report) {
 }  // namespace
 
 Core::Core(const py::dict& options) : process_(::getpid()) {
-  const auto load_python = option<py::object>(options, "load_python");
+  const auto open_python = option<py::object>(options, "open_python");
   const auto report = option<py::object>(options, "report");
   const auto level = static_cast<LogLevel>(option<int>(options, "log_level"));
   server::Options parsed = server_options(options);
   auto app_loader = std::make_unique<AppLoader>(report);
   app_loader_ = app_loader.get();
   std::vector<std::unique_ptr<modules::Loader>> loaders;
-  loaders.push_back(std::make_unique<PythonLoader>(load_python, report));
+  loaders.push_back(std::make_unique<PythonLoader>(open_python, report));
   loaders.push_back(std::move(app_loader));
   server_ = std::make_unique<server::Server>(std::move(parsed), std::move(loaders),
                                              std::make_unique<PythonCrew>());

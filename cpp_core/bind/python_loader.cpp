@@ -4,6 +4,7 @@
 
 #include <fstream>
 #include <sstream>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -12,8 +13,7 @@
 namespace hrmr::bind {
 namespace {
 
-using modules::LoadedModule;
-using modules::LoadRequest;
+using modules::Registrations;
 using modules::Route;
 using modules::RouteFraming;
 
@@ -26,48 +26,24 @@ Result<std::string> read_file(const std::string& path) {
   return std::move(content).str();
 }
 
-// load_python words its refusals for people.
+// The Python side words its refusals for people.
 std::string text_of(const py::error_already_set& error) {
   return py::str(error.value()).cast<std::string>();
 }
 
-class PythonImage final : public modules::Image {
- public:
-  PythonImage(py::object module, std::string content)
-      : source(std::move(content)), module_(std::move(module)) {}
-
-  ~PythonImage() override {
-    const py::gil_scoped_acquire gil;
-    let_go();
+// Runs a call into Python, with the GIL, and makes a Status of what it throws.
+template <class Value, class Call>
+Result<Value> call_python(const Call& call) {
+  try {
+    return call();
+  } catch (abi::__forced_unwind&) {
+    stay_for_ever();
+  } catch (py::error_already_set& error) {
+    return Status::error(text_of(error));
+  } catch (const std::exception& error) {
+    return Status::error(error.what());
   }
-
-  void unload() override {
-    const py::gil_scoped_acquire gil;
-    if (!module_ || !py::hasattr(module_, "unload")) return;
-    try {
-      module_.attr("unload")();
-    } catch (py::error_already_set& error) {
-      error.discard_as_unraisable("hrmr: unloading a module");
-    }
-  }
-
-  Status close() override {
-    const py::gil_scoped_acquire gil;
-    let_go();
-    return Status::ok();
-  }
-
-  const std::string source;
-  std::vector<std::unique_ptr<PythonHandler>> handlers;
-
- private:
-  void let_go() {
-    handlers.clear();
-    module_ = py::object();
-  }
-
-  py::object module_;
-};
+}
 
 Result<RouteFraming> framing_named(const std::string& name, std::string_view prefix) {
   if (name == "auto") return modules::framing_of_prefix(prefix);
@@ -78,8 +54,7 @@ Result<RouteFraming> framing_named(const std::string& name, std::string_view pre
 }
 
 // One of (prefix: bytes, framing: str, function).
-Status add_route(const py::handle& listed, const std::string& module_name, const py::object& report,
-                 LoadedModule& loaded) {
+Status add_route(const py::handle& listed, Registrations& added, PythonHandler& handler) {
   const auto parts = listed.cast<std::tuple<py::bytes, std::string, py::object>>();
   auto route = std::make_unique<Route>();
   route->prefix = std::get<0>(parts);
@@ -87,71 +62,187 @@ Status add_route(const py::handle& listed, const std::string& module_name, const
   if (!framing.is_ok()) return framing.status();
   const Status checked = modules::check_prefix(route->prefix, framing.value());
   if (!checked.is_ok()) return checked;
-  for (const auto& other : loaded.routes) {
+  for (const auto& other : added.routes) {
     if (other->prefix == route->prefix) {
       return Status::error("prefix '" + route->prefix + "' is registered twice in this module");
     }
   }
-  auto handler = std::make_unique<PythonHandler>();
-  handler->function = std::get<2>(parts);
-  handler->report = report;
-  handler->module_name = module_name;
-  handler->prefix_bytes = route->prefix.size();
+  handler.function = std::get<2>(parts);
+  handler.prefix_bytes = route->prefix.size();
   route->framing = framing.value();
   route->run = modules::Run::kPython;
   route->function = PythonHandler::call;
-  route->context = handler.get();
-  static_cast<PythonImage&>(*loaded.image).handlers.push_back(std::move(handler));
-  loaded.routes.push_back(std::move(route));
+  route->context = &handler;
+  added.routes.push_back(std::move(route));
   return Status::ok();
 }
 
-Result<LoadedModule> collect(std::unique_ptr<PythonImage> image, const py::handle& routes,
-                             const std::string& name, const py::object& report) {
-  LoadedModule loaded;
-  loaded.image = std::move(image);
+Result<Registrations> collect(const py::handle& routes, const std::string& name,
+                              const py::object& report,
+                              std::vector<std::unique_ptr<PythonHandler>>& handlers) {
+  Registrations added;
   for (const py::handle listed : routes) {
-    const Status added = add_route(listed, name, report, loaded);
-    if (added.is_ok()) continue;
-    loaded.image->unload();
-    return added;
+    handlers.push_back(std::make_unique<PythonHandler>());
+    handlers.back()->report = report;
+    handlers.back()->module_name = name;
+    const Status status = add_route(listed, added, *handlers.back());
+    if (!status.is_ok()) return status;
   }
-  return loaded;
+  return added;
 }
+
+// What is left of a Python module when its image goes: everything is let go of with the GIL.
+class PythonImage final : public modules::Image {
+ public:
+  PythonImage(py::object module, py::object report, std::string name, std::string content)
+      : source(std::move(content)),
+        module_(std::move(module)),
+        report_(std::move(report)),
+        name_(std::move(name)) {}
+
+  ~PythonImage() override {
+    const py::gil_scoped_acquire gil;
+    let_go();
+  }
+
+  Result<Registrations> load(const modules::LoadArguments& arguments) override {
+    const SignalsAdopted adopted(signals_);
+    const py::gil_scoped_acquire gil;
+    Result<Registrations> loaded =
+        call_python<Registrations>([&] { return load_module(arguments); });
+    if (!loaded.is_ok()) run_unload();
+    return loaded;
+  }
+
+  bool saves_state() const override {
+    const py::gil_scoped_acquire gil;
+    return module_ && module_.attr("saves_state").cast<bool>();
+  }
+
+  Result<modules::SavedState> save_state() override {
+    const SignalsAdopted adopted(signals_);
+    const py::gil_scoped_acquire gil;
+    return call_python<modules::SavedState>([&]() -> Result<modules::SavedState> {
+      const auto saved = module_.attr("save_state")().cast<std::pair<uint64_t, std::string>>();
+      return modules::SavedState{saved.first, saved.second};
+    });
+  }
+
+  void unload() override {
+    const SignalsAdopted adopted(signals_);
+    const py::gil_scoped_acquire gil;
+    run_unload();
+  }
+
+  Status close() override {
+    const py::gil_scoped_acquire gil;
+    let_go();
+    return Status::ok();
+  }
+
+  const std::string source;
+
+ private:
+  Result<Registrations> load_module(const modules::LoadArguments& arguments) {
+    py::dict config;
+    for (const auto& [key, value] : *arguments.config) config[py::str(key)] = py::str(value);
+    py::object previous = py::none();
+    if (arguments.previous != nullptr) {
+      previous = py::make_tuple(arguments.previous->schema, py::bytes(arguments.previous->bytes));
+    }
+    module_.attr("load")(config, previous);
+    Result<Registrations> loaded = collect(module_.attr("routes"), name_, report_, handlers_);
+    if (loaded.is_ok()) loaded.value().version = module_.attr("version").cast<std::string>();
+    return loaded;
+  }
+
+  void run_unload() {
+    if (!module_) return;
+    try {
+      module_.attr("unload")();
+    } catch (py::error_already_set& error) {
+      error.discard_as_unraisable("hrmr: unloading a module");
+    }
+  }
+
+  void let_go() {
+    handlers_.clear();
+    if (module_) {
+      try {
+        module_.attr("close")();
+      } catch (py::error_already_set& error) {
+        error.discard_as_unraisable("hrmr: letting a module go");
+      }
+    }
+    module_ = py::object();
+    report_ = py::object();
+  }
+
+  MakersSignals signals_;
+  py::object module_;
+  py::object report_;
+  std::string name_;
+  std::vector<std::unique_ptr<PythonHandler>> handlers_;
+};
+
+// The functions that the embedding program has registered: there is nothing to load or unload.
+class AppImage final : public modules::Image {
+ public:
+  AppImage(py::list routes, py::object report, std::string name)
+      : routes_(std::move(routes)), report_(std::move(report)), name_(std::move(name)) {}
+
+  ~AppImage() override {
+    const py::gil_scoped_acquire gil;
+    let_go();
+  }
+
+  Result<Registrations> load(const modules::LoadArguments&) override {
+    const py::gil_scoped_acquire gil;
+    return call_python<Registrations>([&] { return collect(routes_, name_, report_, handlers_); });
+  }
+  void unload() override {}
+  Status close() override {
+    const py::gil_scoped_acquire gil;
+    let_go();
+    return Status::ok();
+  }
+
+ private:
+  void let_go() {
+    handlers_.clear();
+    routes_.release().dec_ref();
+    report_ = py::object();
+  }
+
+  py::list routes_;
+  py::object report_;
+  std::string name_;
+  std::vector<std::unique_ptr<PythonHandler>> handlers_;
+};
 
 }  // namespace
 
-PythonLoader::PythonLoader(py::object load_python, py::object report)
-    : load_python_(std::move(load_python)), report_(std::move(report)) {}
+PythonLoader::PythonLoader(py::object open_python, py::object report)
+    : open_python_(std::move(open_python)), report_(std::move(report)) {}
 
 PythonLoader::~PythonLoader() {
   const py::gil_scoped_acquire gil;
-  load_python_ = py::object();
+  open_python_ = py::object();
   report_ = py::object();
 }
 
-Result<LoadedModule> PythonLoader::load(const LoadRequest& request) {
+Result<std::unique_ptr<modules::Image>> PythonLoader::open(const modules::OpenRequest& request) {
   Result<std::string> source = read_file(request.path);
   if (!source.is_ok()) return source.status();
   const SignalsAdopted adopted(signals_);
   const py::gil_scoped_acquire gil;
-  try {
-    py::dict config;
-    for (const auto& [key, value] : *request.config) config[py::str(key)] = py::str(value);
-    py::object module = load_python_(request.name, request.path, py::bytes(source.value()),
-                                     request.generation, config);
-    auto image = std::make_unique<PythonImage>(module, source.take());
-    Result<LoadedModule> loaded =
-        collect(std::move(image), module.attr("routes"), request.name, report_);
-    if (loaded.is_ok()) loaded.value().version = module.attr("version").cast<std::string>();
-    return loaded;
-  } catch (abi::__forced_unwind&) {
-    stay_for_ever();
-  } catch (py::error_already_set& error) {
-    return Status::error(text_of(error));
-  } catch (const std::exception& error) {
-    return Status::error(error.what());
-  }
+  return call_python<std::unique_ptr<modules::Image>>([&] {
+    py::object module = open_python_(request.name, request.path, py::bytes(source.value()),
+                                     request.generation);
+    std::unique_ptr<modules::Image> image = std::make_unique<PythonImage>(
+        std::move(module), report_, request.name, source.take());
+    return image;
+  });
 }
 
 bool PythonLoader::is_same_content(const std::string& path, const modules::Image& image) const {
@@ -167,14 +258,10 @@ AppLoader::~AppLoader() {
   report_ = py::object();
 }
 
-Result<LoadedModule> AppLoader::load(const LoadRequest& request) {
+Result<std::unique_ptr<modules::Image>> AppLoader::open(const modules::OpenRequest& request) {
   const py::gil_scoped_acquire gil;
-  try {
-    return collect(std::make_unique<PythonImage>(py::object(), std::string()), routes_,
-                   request.name, report_);
-  } catch (const std::exception& error) {
-    return Status::error(error.what());
-  }
+  return std::unique_ptr<modules::Image>(
+      std::make_unique<AppImage>(routes_, report_, request.name));
 }
 
 }  // namespace hrmr::bind

@@ -20,18 +20,17 @@ namespace py = pybind11;
 
 class PythonLoader final : public modules::Loader {
  public:
-  // load_python(name, path, source, generation, config) and report(module_name, exception): see
-  // _core.pyi.
-  PythonLoader(py::object load_python, py::object report);
+  // open_python(name, path, source, generation) and report(module_name, exception): see _core.pyi.
+  PythonLoader(py::object open_python, py::object report);
   ~PythonLoader() override;  // takes the GIL
 
   std::string_view suffix() const override { return ".py"; }
-  Result<modules::LoadedModule> load(const modules::LoadRequest& request) override;
+  Result<std::unique_ptr<modules::Image>> open(const modules::OpenRequest& request) override;
   bool is_same_content(const std::string& path, const modules::Image& image) const override;
 
  private:
   MakersSignals signals_;
-  py::object load_python_;
+  py::object open_python_;
   py::object report_;
 };
 
@@ -43,7 +42,7 @@ class AppLoader final : public modules::Loader {
   // A list of (prefix: bytes, framing: str, function).
   void set_routes(py::list routes) { routes_ = std::move(routes); }
   std::string_view suffix() const override { return {}; }
-  Result<modules::LoadedModule> load(const modules::LoadRequest& request) override;
+  Result<std::unique_ptr<modules::Image>> open(const modules::OpenRequest& request) override;
   bool is_same_content(const std::string&, const modules::Image&) const override { return false; }
 
  private:

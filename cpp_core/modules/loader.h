@@ -1,47 +1,41 @@
-// Loader: turns a file into an Image and its routes. NativeLoader does so for .so files; the Python
-// bridge (bind) has one for .py files and one for functions registered by the embedding program.
+// Loader: turns a file into an Image. NativeLoader does so for .so files; the Python bridge (bind)
+// has one for .py files and one for functions registered by the embedding program.
+//
+// Opening is apart from loading, because it may take long (a large library to map, Python imports)
+// and needs nothing of the generation that serves: that one goes on meanwhile, also under `hold`.
 //
 // Threads: the reload thread.
 #pragma once
 
-#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
-#include <vector>
 
-#include "base/log.h"
 #include "base/status.h"
-#include "modules/module.h"
+#include "modules/image.h"
 
 namespace hrmr::modules {
 
-using ModuleConfig = std::map<std::string, std::string,
-                              std::less<>>;  // flattened [modules.NAME]; see hrmr_host::config
-
-struct LoadRequest {
+struct OpenRequest {
   std::string name;
   std::string path;  // the user's file; never mapped, never kept open. Empty for in-process modules
   std::string
       private_path;  // where this generation may keep its copy; no earlier generation used it
   uint64_t generation = 0;  // that this becomes, if it succeeds: a failed attempt uses none up
-  const ModuleConfig* config = nullptr;
-};
-
-struct LoadedModule {
-  std::string version;
-  std::vector<std::unique_ptr<Route>> routes;  // `module` is filled in by the registry
-  std::unique_ptr<Image> image;
 };
 
 class Loader {
  public:
   virtual ~Loader() = default;
   virtual std::string_view suffix() const = 0;  // ".so", ".py"; empty: in-process only
-  // Reads the file once, copies it if it needs to, runs its load. On error nothing is left behind.
-  virtual Result<LoadedModule> load(const LoadRequest& request) = 0;
+  // Reads the file once, copies it if it needs to, maps or compiles and executes it. Of the module
+  // only what runs by itself has run: static constructors, a Python file's top level. On error
+  // nothing is left behind.
+  virtual Result<std::unique_ptr<Image>> open(const OpenRequest& request) = 0;
   // True when the file's content is what `image` was made from (asked only when its stat changed).
   virtual bool is_same_content(const std::string& path, const Image& image) const = 0;
+  // Images that could not be let go of and stay for the life of the process.
+  virtual size_t kept_images() const { return 0; }
 };
 
 }  // namespace hrmr::modules

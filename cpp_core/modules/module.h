@@ -6,61 +6,33 @@
 // long as its Module.
 //
 // Pins are plain counters, one per loop, each touched by its own loop only: a request that leaves
-// the loop (to a pool) pins its module there and unpins it there when it is back. Inline requests
-// need no pin, because the table changes only between them.
+// the loop (to a pool, or deferred) pins its module there and unpins it there when it is back.
+// Inline requests need no pin, because the table changes only between them.
 //
-// Threads: pin, unpin, retire_on: on the loop named by the index. The rest: the reload thread.
+// A module that hands its state over comes to rest first: it is still published, but each loop
+// holds its requests back, and none is inside it. Then it retires, or resumes:
+//
+//     serving --rest_on--> resting --retire_on--> retired
+//        ^                    |
+//        +-----resume_on------+
+//
+// "Drained" is said once per armed count, by the last loop that has no pin left while the module
+// rests or is retired.
+//
+// Threads: pin, unpin, rest_on, resume_on, retire_on, pins_on: on the loop named by the index.
+// defer_begins, defer_ends: any. The rest: the reload thread.
 #pragma once
-
-#include <hrmr/abi.h>
 
 #include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <string_view>
 #include <vector>
 
-#include "base/limits.h"
-#include "base/status.h"
+#include "modules/image.h"
+#include "modules/route.h"
 
 namespace hrmr::modules {
-
-class Module;
-
-enum class Run : uint8_t { kInline, kPool, kPython };
-enum class RouteFraming : uint8_t {
-  kLine = HRMR_FRAMING_LINE,
-  kHttp = HRMR_FRAMING_HTTP,
-  kRaw = HRMR_FRAMING_RAW
-};
-
-struct Route {
-  std::string prefix;
-  RouteFraming framing = RouteFraming::kLine;
-  Run run = Run::kInline;
-  hrmr_handler function = nullptr;
-  void* context = nullptr;
-  Module* module = nullptr;
-};
-
-// HRMR_FRAMING_AUTO, decided: http if the prefix begins with an HTTP method followed by its end, a
-// space or '/', or looks like `TOKEN /`; else line.
-RouteFraming framing_of_prefix(std::string_view prefix);
-
-// Whether a module may register that prefix: its length, and that it is not a word of HRMR itself.
-Status check_prefix(std::string_view prefix, RouteFraming framing);
-
-// What holds a generation's code: a dlopen handle, or Python objects.
-class Image {
- public:
-  virtual ~Image() = default;
-  // Runs the module's own unload. Once; no request is inside the module any more.
-  virtual void unload() = 0;
-  // Lets the code go and verifies that it is gone. An error names what is left ("still mapped:
-  // ..."); the image then keeps what must be kept for the life of the process.
-  virtual Status close() = 0;
-};
 
 class Module {
  public:
@@ -70,33 +42,59 @@ class Module {
   uint64_t generation() const { return generation_; }
   const std::string& version() const { return version_; }
   const std::vector<std::unique_ptr<Route>>& routes() const { return routes_; }
+  const std::vector<std::unique_ptr<PeriodicTimer>>& timers() const { return timers_; }
+
+  // How long a held request of this module waits before it is refused.
+  uint64_t hold_timeout_ms() const { return hold_timeout_ms_; }
 
   void pin(unsigned loop) { ++slots_[loop].pins; }
-  // True: this was the last pin on the last loop of a retired module; tell ModuleRegistry::drained.
+  // True: this was the last pin on the last loop of a resting or retired module; tell
+  // Control::drained.
   bool unpin(unsigned loop) {
-    return --slots_[loop].pins == 0 && slots_[loop].is_retired && last_loop_is_done();
+    Slot& slot = slots_[loop];
+    return --slot.pins == 0 && slot.phase != Phase::kServing && last_loop_is_done();
   }
-  // The loop sees the new table from now on. True as for unpin.
-  bool retire_on(unsigned loop) {
-    slots_[loop].is_retired = true;
-    return slots_[loop].pins == 0 && last_loop_is_done();
-  }
+  // The loop sends no request into it any more. True as for unpin.
+  bool rest_on(unsigned loop) { return leave_serving(loop, Phase::kResting); }
+  // The loop sees a table without it from now on. True as for unpin.
+  bool retire_on(unsigned loop) { return leave_serving(loop, Phase::kRetired); }
+  // It serves on after all.
+  void resume_on(unsigned loop) { slots_[loop].phase = Phase::kServing; }
+  uint32_t pins_on(unsigned loop) const { return slots_[loop].pins; }
+
+  // Before a publication that lets it rest or retire: every loop is to count once. No loop counts
+  // meanwhile.
+  void arm(unsigned loops) { loops_holding_.store(loops, std::memory_order_relaxed); }
+
+  // Replies that were deferred and are neither completed nor dropped. Only for reports: what keeps
+  // the module alive is the pin.
+  void defer_begins() { deferred_.fetch_add(1, std::memory_order_relaxed); }
+  void defer_ends() { deferred_.fetch_sub(1, std::memory_order_relaxed); }
+  uint32_t deferred() const { return deferred_.load(std::memory_order_relaxed); }
 
  private:
   friend class ModuleRegistry;
+  enum class Phase : uint8_t { kServing, kResting, kRetired };
   struct alignas(64) Slot {
     uint32_t pins = 0;
-    bool is_retired = false;
+    Phase phase = Phase::kServing;
   };
+  bool leave_serving(unsigned loop, Phase phase) {
+    slots_[loop].phase = phase;
+    return slots_[loop].pins == 0 && last_loop_is_done();
+  }
   bool last_loop_is_done() { return loops_holding_.fetch_sub(1, std::memory_order_acq_rel) == 1; }
 
   std::string name_;
   std::string version_;
   uint64_t generation_;
   std::vector<std::unique_ptr<Route>> routes_;
+  std::vector<std::unique_ptr<PeriodicTimer>> timers_;
   std::unique_ptr<Image> image_;
   std::unique_ptr<Slot[]> slots_;
   std::atomic<unsigned> loops_holding_;
+  std::atomic<uint32_t> deferred_{0};
+  uint64_t hold_timeout_ms_ = 0;
 };
 
 }  // namespace hrmr::modules

@@ -3,10 +3,12 @@
 #include <dlfcn.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "modules/elf_check.h"
 #include "modules/file_copy.h"
+#include "modules/load_call.h"
 
 namespace hrmr::modules {
 
@@ -35,8 +37,9 @@ Status dlopen_error(const std::string& private_path, const std::string& shown_pa
 
 }  // namespace
 
-void KeptImages::keep(std::string private_path, std::unique_ptr<hrmr_context> context) {
-  kept_.push_back({std::move(private_path), std::move(context)});
+void KeptImages::keep(std::string module, std::string private_path,
+                      std::unique_ptr<hrmr_context> context) {
+  kept_.push_back({std::move(module), std::move(private_path), std::move(context)});
 }
 
 void KeptImages::sweep() {
@@ -47,44 +50,64 @@ void KeptImages::sweep() {
   });
 }
 
-Result<std::unique_ptr<NativeImage>> NativeImage::open(const std::string& private_path,
-                                                       const std::string& shown_path,
+size_t KeptImages::count(const std::string& module) const {
+  return static_cast<size_t>(std::count_if(
+      kept_.begin(), kept_.end(), [&](const Kept& kept) { return kept.module == module; }));
+}
+
+Result<std::unique_ptr<NativeImage>> NativeImage::open(const OpenRequest& request,
                                                        KeptImages& kept) {
   // NOW: a missing symbol must fail here, not kill the process at the first call. LOCAL: no
   // generation may see another's functions. Not DEEPBIND, which sanitizers refuse.
-  void* const handle = ::dlopen(private_path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  void* const handle = ::dlopen(request.private_path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (handle == nullptr) {
-    Status status = dlopen_error(private_path, shown_path);
-    if (is_mapped(private_path)) {
-      kept.keep(private_path, nullptr);
+    Status status = dlopen_error(request.private_path, request.path);
+    if (is_mapped(request.private_path)) {
+      kept.keep(request.name, request.private_path, nullptr);
     } else {
-      ::unlink(private_path.c_str());
+      ::unlink(request.private_path.c_str());
     }
     return status;
   }
-  return std::unique_ptr<NativeImage>(new NativeImage(handle, private_path, kept));
+  return std::unique_ptr<NativeImage>(new NativeImage(handle, request, kept));
 }
 
 NativeImage::~NativeImage() {
   if (handle_ != nullptr) static_cast<void>(close().is_ok());
 }
 
-void* NativeImage::find_symbol(const char* name) const { return ::dlsym(handle_, name); }
-
-void NativeImage::set_unload(void (*function)(void* state), void* state) {
-  unload_ = function;
-  state_ = state;
+Status NativeImage::enter(const hrmr_host& host, Log& log) {
+  const auto* entry = static_cast<const hrmr_module*>(::dlsym(handle_, "hrmr_module_v1"));
+  if (entry == nullptr) {
+    return Status::error(shown_path_ +
+                         " is not an HRMR module: it does not export hrmr_module_v1 "
+                         "(HRMR_MODULE in module.hpp makes it)");
+  }
+  const std::string fault = entry_fault(*entry, name_);
+  if (!fault.empty()) return Status::error(shown_path_ + ": " + fault);
+  host_ = &host;
+  entry_ = read_entry(*entry);
+  context_ = std::make_unique<hrmr_context>(hrmr_context{&log, "module." + name_});
+  return Status::ok();
 }
 
+Result<Registrations> NativeImage::load(const LoadArguments& arguments) {
+  const LoadCallSite site{host_, context_.get(), generation_};
+  Result<Registrations> loaded = call_load(entry_, site, arguments, state_, has_loaded_);
+  // A load that returned HRMR_OK holds what it opened, even if it is refused for a bad route.
+  if (!loaded.is_ok()) unload();
+  return loaded;
+}
+
+Result<SavedState> NativeImage::save_state() { return call_save_state(entry_, *host_, state_); }
+
 void NativeImage::unload() {
-  if (unload_ == nullptr) return;
+  if (!std::exchange(has_loaded_, false) || entry_.unload == nullptr) return;
   // The ABI forbids exceptions; one that comes all the same must not end the server.
   try {
-    std::exchange(unload_, nullptr)(state_);
+    entry_.unload(state_);
   } catch (...) {
-    if (context_ != nullptr) {
-      context_->log->error(context_->source, "unload threw a C++ exception, which the ABI forbids");
-    }
+    context_->log->error(context_->source, "unload threw a C++ exception, which the ABI forbids");
   }
 }
 
@@ -100,7 +123,7 @@ Status NativeImage::close() {
   const Result<MappedFile> file = MappedFile::open(private_path_);
   if (file.is_ok()) reasons = reasons_to_stay_mapped(file.value().bytes());
   if (reasons.empty()) reasons = "the reason is not known; a thread may still be inside it";
-  kept_.keep(private_path_, std::move(context_));
+  kept_.keep(name_, private_path_, std::move(context_));
   return Status::error("still mapped after dlclose: " + reasons + " (" +
                        std::to_string(kept_.size()) + " kept so far)");
 }

@@ -16,7 +16,7 @@
 
 #include "base/log.h"
 #include "base/status.h"
-#include "modules/module.h"
+#include "modules/loader.h"
 
 // One loaded generation as the module's own code names it, when it writes to the log.
 struct hrmr_context {
@@ -29,13 +29,15 @@ namespace hrmr::modules {
 // Images that dlclose left mapped. Some go later, when a thread that held them has ended.
 class KeptImages {
  public:
-  void keep(std::string private_path, std::unique_ptr<hrmr_context> context);
+  void keep(std::string module, std::string private_path, std::unique_ptr<hrmr_context> context);
   // Drops those that are gone by now.
   void sweep();
   size_t size() const { return kept_.size(); }
+  size_t count(const std::string& module) const;
 
  private:
   struct Kept {
+    std::string module;
     std::string private_path;
     std::unique_ptr<hrmr_context> context;
   };
@@ -44,32 +46,46 @@ class KeptImages {
 
 class NativeImage final : public Image {
  public:
-  // Maps `private_path`, which the image owns from then on, also when this fails. Errors show
-  // `shown_path`, the user's file. `kept` outlives the image.
-  static Result<std::unique_ptr<NativeImage>> open(const std::string& private_path,
-                                                   const std::string& shown_path, KeptImages& kept);
+  // Maps the private copy, which the image owns from then on, also when this fails. Errors show
+  // the user's file. `kept` outlives the image.
+  static Result<std::unique_ptr<NativeImage>> open(const OpenRequest& request, KeptImages& kept);
   ~NativeImage() override;
 
+  // Finds and checks what the module exports. Once, first. `host` and `log` outlive the image.
+  Status enter(const hrmr_host& host, Log& log);
+  void set_warning(std::string warning) { warning_ = std::move(warning); }
+
+  Result<Registrations> load(const LoadArguments& arguments) override;
+  bool saves_state() const override { return entry_.save_state != nullptr; }
+  Result<SavedState> save_state() override;
   void unload() override;
   Status close() override;
 
-  // Null: there is none of that name.
-  void* find_symbol(const char* name) const;
+  std::string warning() const override { return warning_; }
+
   const std::string& private_path() const { return private_path_; }
-  void set_context(std::unique_ptr<hrmr_context> context) { context_ = std::move(context); }
-  // What unload() will call: load returned HRMR_OK with this state. `function` may be null.
-  void set_unload(void (*function)(void* state), void* state);
 
  private:
-  NativeImage(void* handle, std::string private_path, KeptImages& kept)
-      : handle_(handle), private_path_(std::move(private_path)), kept_(kept) {}
+  NativeImage(void* handle, const OpenRequest& request, KeptImages& kept)
+      : handle_(handle),
+        name_(request.name),
+        shown_path_(request.path),
+        private_path_(request.private_path),
+        generation_(request.generation),
+        kept_(kept) {}
 
   void* handle_;
+  std::string name_;
+  std::string shown_path_;
   std::string private_path_;
+  uint64_t generation_;
   KeptImages& kept_;
+  std::string warning_;
+  const hrmr_host* host_ = nullptr;
+  hrmr_module entry_{};
   std::unique_ptr<hrmr_context> context_;
-  void (*unload_)(void* state) = nullptr;
   void* state_ = nullptr;
+  bool has_loaded_ = false;  // and is not unloaded
 };
 
 }  // namespace hrmr::modules

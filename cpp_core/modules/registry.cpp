@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/limits.h"
+#include "modules/file_quiet.h"
 #include "modules/prefix_index.h"
 
 namespace hrmr::modules {
@@ -42,9 +43,10 @@ void add_routes(PrefixIndex& holders, const Module& module) {
 }
 
 // A loader is asked to return errors; one that throws must not end the reload thread.
-Result<LoadedModule> load_safely(Loader& loader, const LoadRequest& request) {
+template <class Value, class Call>
+Result<Value> safely(const Call& call) {
   try {
-    return loader.load(request);
+    return call();
   } catch (const std::exception& error) {
     return Status::error(std::string("the loader failed: ") + error.what());
   }
@@ -55,16 +57,27 @@ Result<LoadedModule> load_safely(Loader& loader, const LoadRequest& request) {
 // `outcome.change` is what shall happen, and in the end what did.
 struct ModuleRegistry::Step {
   Outcome outcome;
-  Known* known = nullptr;              // null: a name that nobody knows
-  const FoundModule* found = nullptr;  // null: there is no file
-  std::unique_ptr<Module> candidate;
+  Known* known = nullptr;             // null: a name that nobody knows
+  FoundModule* found = nullptr;       // null: there is no file
+  std::unique_ptr<Image> image;       // opened, not loaded
+  std::unique_ptr<Module> candidate;  // loaded
+  Module* resting = nullptr;          // the old generation, while it is held at rest
+  Module* retired = nullptr;          // the old generation, once it is replaced or removed
 
   bool is_load() const {
     return outcome.change == Change::kLoaded || outcome.change == Change::kReloaded;
   }
+  Module* old_module() const { return known == nullptr ? nullptr : known->module.get(); }
+  bool takes_state_over() const {
+    return outcome.change == Change::kReloaded && old_module()->image_->saves_state();
+  }
   void fail(std::string why) {
     outcome.change = Change::kFailed;
     outcome.message = std::move(why);
+  }
+  void add_note(const std::string& note) {
+    if (note.empty()) return;
+    outcome.note += (outcome.note.empty() ? "" : "; ") + note;
   }
 };
 
@@ -73,6 +86,7 @@ ModuleRegistry::ModuleRegistry(RegistryOptions options, std::vector<Loader*> loa
     : options_(std::move(options)),
       publisher_(publisher),
       log_(log),
+      loaders_(loaders),
       scanner_(options_.places, std::move(loaders), log) {}
 
 ModuleRegistry::~ModuleRegistry() {
@@ -82,17 +96,24 @@ ModuleRegistry::~ModuleRegistry() {
 
 ReloadReport ModuleRegistry::reload(const std::vector<std::string>& only) {
   const uint64_t started_us = monotonic_us();
-  const ScanResult found = scan();
+  ScanResult found = scan();
   std::vector<Step> steps = plan(found, only);
-  const bool is_marked = mark_reloading(steps);
+  Marks marks;
+  mark_rejecting(steps, marks);
+  for (Step& step : steps) {
+    if (step.is_load()) open(step);
+  }
+  bring_to_rest(steps, marks);
   for (Step& step : steps) {
     if (step.is_load()) load(step);
   }
   settle_conflicts(steps);
-  commit(steps, is_marked);
+  commit(steps, !marks.empty());
+  await_retired(steps);
   ReloadReport report;
   for (Step& step : steps) report.outcomes.push_back(std::move(step.outcome));
   report.ms = ms_since(started_us);
+  report.kept_images = kept_images();
   return report;
 }
 
@@ -112,7 +133,7 @@ ScanResult ModuleRegistry::scan() {
   return found;
 }
 
-std::vector<ModuleRegistry::Step> ModuleRegistry::plan(const ScanResult& found,
+std::vector<ModuleRegistry::Step> ModuleRegistry::plan(ScanResult& found,
                                                        const std::vector<std::string>& only) {
   std::set<std::string> names(only.begin(), only.end());
   if (names.empty()) {
@@ -177,23 +198,43 @@ bool ModuleRegistry::is_unchanged(Known& known, const FoundModule& found) {
   return true;
 }
 
-// Policy `reject`: what is about to be reloaded answers 503 until it is decided.
-bool ModuleRegistry::mark_reloading(const std::vector<Step>& steps) {
-  std::vector<const Module*> reloading;
-  for (const Step& step : steps) {
-    if (step.outcome.change != Change::kReloaded) continue;
-    const auto policy = options_.policies.find(step.outcome.name);
-    const ReloadPolicy own = policy == options_.policies.end() ? options_.policy : policy->second;
-    if (own == ReloadPolicy::kReject) reloading.push_back(step.known->module.get());
-  }
-  if (reloading.empty()) return false;
-  publisher_.publish(build_table(reloading), {});
-  return true;
+ReloadPolicy ModuleRegistry::policy_of(const Step& step) const {
+  const auto own = options_.policies.find(step.outcome.name);
+  const ReloadPolicy policy = own == options_.policies.end() ? options_.policy : own->second;
+  if (policy != ReloadPolicy::kAuto) return policy;
+  return step.takes_state_over() ? ReloadPolicy::kHold : ReloadPolicy::kSwap;
 }
 
-void ModuleRegistry::load(Step& step) {
+uint64_t ModuleRegistry::hold_timeout_ms_of(const std::string& name) const {
+  const auto own = options_.hold_timeouts_ms.find(name);
+  return own == options_.hold_timeouts_ms.end() ? options_.hold_timeout_ms : own->second;
+}
+
+// Policy `reject`: what is about to be reloaded answers 503 until it is decided.
+void ModuleRegistry::mark_rejecting(std::vector<Step>& steps, Marks& marks) {
+  for (const Step& step : steps) {
+    if (step.outcome.change != Change::kReloaded) continue;
+    if (policy_of(step) == ReloadPolicy::kReject) marks[step.old_module()] = RouteMark::kReject;
+  }
+  if (marks.empty()) return;
+  Publication change;
+  change.table = build_table(marks);
+  publisher_.publish(change);
+}
+
+// A file that does not load may have been read half-written, and so may one that has changed since
+// the scan. It is tried again once it is quiet.
+void ModuleRegistry::open(Step& step) {
   const uint64_t started_us = monotonic_us();
-  Status status = load_candidate(step);
+  FileQuiet quiet(step.found->path, step.found->stamp);
+  Status status = open_candidate(step);
+  while (quiet.is_worth_another_try(status.is_ok())) {
+    step.found->stamp = quiet.stamp();
+    step.found->is_settled = false;
+    discard(step);
+    ++step.known->failed_loads;
+    status = open_candidate(step);
+  }
   if (!status.is_ok()) {
     ++step.known->failed_loads;
     step.fail(status.message());
@@ -201,7 +242,7 @@ void ModuleRegistry::load(Step& step) {
   step.outcome.ms += ms_since(started_us);
 }
 
-Status ModuleRegistry::load_candidate(Step& step) {
+Status ModuleRegistry::open_candidate(Step& step) {
   const std::string& name = step.outcome.name;
   const auto draining = std::count_if(retired_.begin(), retired_.end(),
                                       [&](const auto& module) { return module->name() == name; });
@@ -212,46 +253,114 @@ Status ModuleRegistry::load_candidate(Step& step) {
   Status opened = private_folder_.open();
   if (!opened.is_ok()) return opened;
   const Known& known = *step.known;
-  const ModuleConfig no_config;
-  const auto config = options_.configs.find(name);
-  LoadRequest request;
+  OpenRequest request;
   request.name = name;
   request.path = step.found->path;
   request.generation = known.last_generation + 1;
-  request.config = config == options_.configs.end() ? &no_config : &config->second;
   request.private_path =
       private_folder_.path() + "/" + name + ".g" + std::to_string(request.generation);
   if (known.failed_loads != 0) request.private_path += "." + std::to_string(known.failed_loads);
   request.private_path += step.found->loader->suffix();
-  Result<LoadedModule> loaded = load_safely(*step.found->loader, request);
+  Result<std::unique_ptr<Image>> image =
+      safely<std::unique_ptr<Image>>([&] { return step.found->loader->open(request); });
+  if (!image.is_ok()) return image.status();
+  step.image = image.take();
+  return Status::ok();
+}
+
+// From here on no request of a module that hands its state over begins, and when this returns none
+// is under way: what is saved then is what the last answer told. Modules under `hold` without a
+// state need no rest, only their requests wait.
+void ModuleRegistry::bring_to_rest(std::vector<Step>& steps, Marks& marks) {
+  Publication change;
+  bool is_new = false;
+  for (Step& step : steps) {
+    if (step.outcome.change != Change::kReloaded) continue;
+    const ReloadPolicy policy = policy_of(step);
+    if (policy == ReloadPolicy::kSwap) continue;
+    if (policy == ReloadPolicy::kHold) {
+      marks[step.old_module()] = RouteMark::kHold;
+      is_new = true;
+    }
+    if (!step.takes_state_over()) continue;
+    step.resting = step.old_module();
+    step.resting->arm(options_.loops);
+    change.resting.push_back(step.resting);
+  }
+  if (!is_new && change.resting.empty()) return;
+  change.table = build_table(marks);
+  publisher_.publish(change);
+  const uint64_t began_ms = monotonic_ms();
+  for (Step& step : steps) {
+    if (step.resting != nullptr) await_rest(step, began_ms);
+  }
+}
+
+void ModuleRegistry::await_rest(Step& step, uint64_t began_ms) {
+  const uint64_t started_us = monotonic_us();
+  const uint64_t timeout_ms = step.resting->hold_timeout_ms();
+  if (!publisher_.wait_drained(*step.resting, began_ms + timeout_ms)) {
+    step.fail("generation " + std::to_string(step.resting->generation()) + " is still in use by " +
+              use_of(*step.resting) + " after " + std::to_string(timeout_ms) +
+              " ms (hold_timeout), so its state cannot be handed over");
+    ++step.known->failed_loads;
+    discard(step);
+  }
+  step.outcome.ms += ms_since(started_us);
+}
+
+void ModuleRegistry::load(Step& step) {
+  const uint64_t started_us = monotonic_us();
+  Status status = load_candidate(step);
+  if (!status.is_ok()) {
+    ++step.known->failed_loads;
+    step.fail(status.message());
+    discard(step);
+  }
+  step.outcome.ms += ms_since(started_us);
+}
+
+Status ModuleRegistry::load_candidate(Step& step) {
+  const ModuleConfig no_config;
+  const auto config = options_.configs.find(step.outcome.name);
+  LoadArguments arguments;
+  arguments.config = config == options_.configs.end() ? &no_config : &config->second;
+  SavedState saved;
+  if (step.takes_state_over()) {
+    Result<SavedState> result =
+        safely<SavedState>([&] { return step.old_module()->image_->save_state(); });
+    if (!result.is_ok()) return result.status();
+    saved = result.take();
+    arguments.previous = &saved;
+  }
+  Result<Registrations> loaded = safely<Registrations>([&] { return step.image->load(arguments); });
   if (!loaded.is_ok()) return loaded.status();
   return adopt(step, loaded.take());
 }
 
 // Makes a Module of it, if its routes are in order among themselves.
-Status ModuleRegistry::adopt(Step& step, LoadedModule loaded) {
+Status ModuleRegistry::adopt(Step& step, Registrations registrations) {
   auto module =
       std::make_unique<Module>(step.outcome.name, step.known->last_generation + 1, options_.loops);
-  module->version_ = std::move(loaded.version);
-  module->routes_ = std::move(loaded.routes);
-  module->image_ = std::move(loaded.image);
+  module->version_ = std::move(registrations.version);
+  module->routes_ = std::move(registrations.routes);
+  module->timers_ = std::move(registrations.timers);
+  module->image_ = std::move(step.image);
+  step.add_note(module->image_->warning());
+  module->hold_timeout_ms_ = hold_timeout_ms_of(step.outcome.name);
+  step.candidate = std::move(module);
+  for (const auto& timer : step.candidate->timers_) timer->module = step.candidate.get();
   PrefixIndex own;
-  Status status = Status::ok();
-  for (const auto& route : module->routes_) {
-    route->module = module.get();
-    status = check_prefix(route->prefix, route->framing);
+  for (const auto& route : step.candidate->routes_) {
+    route->module = step.candidate.get();
+    Status status = check_prefix(route->prefix, route->framing);
     if (status.is_ok() && own.find_conflict(route->prefix, route->framing) != nullptr) {
       status = Status::error("prefix '" + route->prefix + "' is registered twice by this module");
     }
-    if (!status.is_ok()) break;
+    if (!status.is_ok()) return status;
     own.add(*route);
   }
-  if (status.is_ok()) {
-    step.candidate = std::move(module);
-  } else {
-    discard(*module);
-  }
-  return status;
+  return Status::ok();
 }
 
 // Every fall-back to an old generation can bring new conflicts, so it begins again after each.
@@ -281,79 +390,132 @@ bool ModuleRegistry::demote_one(std::vector<Step>& steps) {
     step.fail("prefix '" + conflict.wanted->prefix + "' of module " + step.outcome.name +
               " is already registered by module " + shown(*conflict.holder->module));
     ++step.known->failed_loads;
-    discard(*step.candidate);
-    step.candidate.reset();
+    discard(step);
     return true;
   }
   return false;
 }
 
-std::shared_ptr<const RouteTable> ModuleRegistry::build_table(
-    const std::vector<const Module*>& reloading) const {
+std::shared_ptr<const RouteTable> ModuleRegistry::build_table(const Marks& marks) const {
   std::vector<RouteTable::Entry> entries;
   for (const auto& [name, known] : known_) {
     if (known.module == nullptr) continue;
-    const bool is_reloading =
-        std::find(reloading.begin(), reloading.end(), known.module.get()) != reloading.end();
-    for (const auto& route : known.module->routes()) entries.push_back({route.get(), is_reloading});
+    const auto marked = marks.find(known.module.get());
+    const RouteMark mark = marked == marks.end() ? RouteMark::kNone : marked->second;
+    for (const auto& route : known.module->routes()) entries.push_back({route.get(), mark});
   }
   return RouteTable::build(std::move(entries));
 }
 
 void ModuleRegistry::commit(std::vector<Step>& steps, bool is_marked) {
-  bool has_changed = is_marked || !has_published_;
-  std::vector<Module*> retired;
+  Publication change;
   for (Step& step : steps) {
     if (step.known == nullptr) continue;
-    Known& known = *step.known;
-    if (step.outcome.change == Change::kFailed) known.must_retry = true;
+    if (step.outcome.change == Change::kFailed) step.known->must_retry = true;
     if (step.is_load() || step.outcome.change == Change::kRemoved) {
-      has_changed = true;
-      if (known.module != nullptr) {
-        retired.push_back(known.module.get());
-        retired_.push_back(std::move(known.module));
-      }
+      replace(step, change);
+    } else if (step.resting != nullptr) {
+      change.resumed.push_back(step.resting);
     }
-    if (step.is_load()) {
-      known.module = std::move(step.candidate);
-      known.source = *step.found;
-      known.must_retry = false;
-      known.last_generation = known.module->generation();
-      known.failed_loads = 0;
+    if (step.known->module != nullptr) {
+      step.outcome.generation = step.known->module->generation();
     }
-    if (known.module != nullptr) step.outcome.generation = known.module->generation();
   }
-  if (!has_changed) return;
+  const bool has_changed = !change.started.empty() || !change.retired.empty() || is_marked;
+  if (!has_changed && has_published_) return;
   has_published_ = true;
-  publisher_.publish(build_table({}), retired);
+  change.table = build_table({});
+  publisher_.publish(change);
+  for (Module* module : change.resumed) publisher_.forget_drained(*module);
 }
 
-void ModuleRegistry::unload(Module& module) {
+// The old generation, if there is one, goes; the candidate, if there is one, takes its place.
+void ModuleRegistry::replace(Step& step, Publication& change) {
+  Known& known = *step.known;
+  if (known.module != nullptr) {
+    step.retired = known.module.get();
+    step.retired->arm(options_.loops);
+    change.retired.push_back(step.retired);
+    retired_.push_back(std::move(known.module));
+  }
+  if (!step.is_load()) return;
+  known.module = std::move(step.candidate);
+  known.source = *step.found;
+  known.must_retry = false;
+  known.last_generation = known.module->generation();
+  known.failed_loads = 0;
+  change.started.push_back(known.module.get());
+}
+
+// So that the answer can say what became of the old code. What takes longer is unloaded later, and
+// only the log tells then.
+void ModuleRegistry::await_retired(std::vector<Step>& steps) {
+  const uint64_t deadline_ms = monotonic_ms() + options_.retire_timeout_ms;
+  for (Step& step : steps) {
+    if (step.retired == nullptr) continue;
+    const std::string shown_old = "generation " + std::to_string(step.retired->generation());
+    if (!publisher_.wait_drained(*step.retired, deadline_ms)) {
+      step.add_note(shown_old + " is still in use by " + use_of(*step.retired));
+      continue;
+    }
+    const std::unique_ptr<Module> gone = take_retired(step.retired);
+    const Status closed = unload(*gone);
+    if (!closed.is_ok()) step.add_note(shown_old + " is " + closed.message());
+  }
+}
+
+// "2 requests, 1 of them deferred".
+std::string ModuleRegistry::use_of(Module& module) {
+  const InUse use = publisher_.count_use(module);
+  std::string text = std::to_string(use.requests) + (use.requests == 1 ? " request" : " requests");
+  if (use.deferred != 0) text += ", " + std::to_string(use.deferred) + " of them deferred";
+  return text;
+}
+
+Status ModuleRegistry::unload(Module& module) {
   module.image_->unload();
-  const Status closed = module.image_->close();
+  Status closed = module.image_->close();
   if (closed.is_ok()) {
     log_.info("reload", "unloaded " + shown(module));
   } else {
     log_.warn("reload", "unloaded " + shown(module) + ", but it is " + closed.message());
   }
+  return closed;
 }
 
-// A generation that never served.
-void ModuleRegistry::discard(Module& candidate) {
-  candidate.image_->unload();
-  const Status closed = candidate.image_->close();
-  if (!closed.is_ok()) {
-    log_.warn("reload", "refused " + shown(candidate) + ", and it is " + closed.message());
+// Of a step that failed: what was opened for it, and has never served.
+void ModuleRegistry::discard(Step& step) {
+  std::unique_ptr<Image> image = std::move(step.image);
+  if (step.candidate != nullptr) {
+    image = std::move(step.candidate->image_);
+    step.candidate.reset();
+    image->unload();
   }
+  if (image == nullptr) return;
+  const Status closed = image->close();
+  if (closed.is_ok()) return;
+  step.add_note("the refused file is " + closed.message());
+  log_.warn("reload", "refused " + step.outcome.name + ", and it is " + closed.message());
 }
 
-void ModuleRegistry::unload_drained(Module* module) {
+size_t ModuleRegistry::kept_images() const {
+  size_t kept = 0;
+  for (const Loader* loader : loaders_) kept += loader->kept_images();
+  return kept;
+}
+
+std::unique_ptr<Module> ModuleRegistry::take_retired(Module* module) {
   const auto found = std::find_if(retired_.begin(), retired_.end(),
                                   [&](const auto& each) { return each.get() == module; });
   HRMR_CHECK(found != retired_.end());
-  const std::unique_ptr<Module> gone = std::move(*found);
+  std::unique_ptr<Module> taken = std::move(*found);
   retired_.erase(found);
-  unload(*gone);
+  return taken;
+}
+
+void ModuleRegistry::unload_drained(Module* module) {
+  const std::unique_ptr<Module> gone = take_retired(module);
+  static_cast<void>(unload(*gone).is_ok());
 }
 
 std::vector<std::string> ModuleRegistry::still_draining() const {
@@ -373,11 +535,11 @@ std::vector<ModuleInfo> ModuleRegistry::loaded() const {
 }
 
 void ModuleRegistry::unload_all() {
-  for (const auto& module : retired_) unload(*module);
+  for (const auto& module : retired_) static_cast<void>(unload(*module).is_ok());
   retired_.clear();
   for (auto& [name, known] : known_) {
     if (known.module == nullptr) continue;
-    unload(*known.module);
+    static_cast<void>(unload(*known.module).is_ok());
     known.module.reset();
   }
 }

@@ -1,8 +1,9 @@
 // ModuleRegistry: which modules are loaded, and the transaction that changes that (DESIGN section
 // 5).
 //
-// reload(): scan, stage and load what is new or changed, settle prefix conflicts, publish one
-// table, retire what was replaced or is gone. Each module's change succeeds whole or its old
+// reload(): scan, open what is new or changed, bring to rest what hands its state over, save and
+// load, settle prefix conflicts, publish one table, retire what was replaced or is gone, wait a
+// bounded time until that has left the process. Each module's change succeeds whole or its old
 // generation serves on.
 //
 // Generations of one module count from 1 and are never reused, also not after a removal. A load
@@ -17,6 +18,7 @@
 #include <string>
 #include <vector>
 
+#include "base/limits.h"
 #include "base/log.h"
 #include "base/status.h"
 #include "modules/loader.h"
@@ -27,7 +29,9 @@
 
 namespace hrmr::modules {
 
-enum class ReloadPolicy : uint8_t { kSwap, kReject };
+// What clients of a module see while it is reloaded. kAuto: kHold for modules that hand their state
+// over, kSwap for the others.
+enum class ReloadPolicy : uint8_t { kAuto, kSwap, kHold, kReject };
 
 enum class Change : uint8_t { kLoaded, kReloaded, kUnchanged, kRemoved, kFailed };
 
@@ -37,12 +41,14 @@ struct Outcome {
   uint64_t generation = 0;      // that serves now; 0: none
   uint64_t old_generation = 0;  // that served before; 0: none
   std::string message;          // kFailed: why. Others: empty
+  std::string note;             // what else should be known, such as what keeps the old generation
   double ms = 0;                // spent on this module: looking at it, loading it
 };
 
 struct ReloadReport {
   std::vector<Outcome> outcomes;  // by name
   double ms = 0;
+  size_t kept_images = 0;  // old generations that could not be unloaded, of all reloads so far
   bool has_failures() const;
 };
 
@@ -61,12 +67,31 @@ struct ModuleInfo {
   size_t routes = 0;
 };
 
-// Hands a table to every loop and returns when all of them use it and have been told of `retired`
-// (Module::retire_on).
+// What changes for the loops at once.
+struct Publication {
+  std::shared_ptr<const RouteTable> table;
+  std::vector<Module*> started;  // serve from now on: their timers begin
+  std::vector<Module*> resting;  // Module::rest_on: their timers pause
+  std::vector<Module*> resumed;  // Module::resume_on: their timers go on
+  std::vector<Module*> retired;  // Module::retire_on: their timers stop
+};
+
+// Requests that are inside a module.
+struct InUse {
+  size_t requests = 0;  // the deferred ones included
+  size_t deferred = 0;
+};
+
+// What the registry asks of the loops. On the reload thread.
 class Publisher {
  public:
-  virtual void publish(std::shared_ptr<const RouteTable> table,
-                       const std::vector<Module*>& retired) = 0;
+  // Returns when every loop goes by it.
+  virtual void publish(const Publication& change) = 0;
+  // Waits until a resting or retired module has drained. False: not by then (monotonic).
+  virtual bool wait_drained(Module& module, uint64_t deadline_ms) = 0;
+  // It was published as resumed: what a loop said of it before that counts no more.
+  virtual void forget_drained(Module& module) = 0;
+  virtual InUse count_use(Module& module) = 0;
 
  protected:
   ~Publisher() = default;
@@ -75,8 +100,13 @@ class Publisher {
 struct RegistryOptions {
   std::vector<std::string> places;  // folders and single files; on equal names the later one wins
   std::map<std::string, ModuleConfig, std::less<>> configs;
-  ReloadPolicy policy = ReloadPolicy::kSwap;
+  ReloadPolicy policy = ReloadPolicy::kAuto;
   std::map<std::string, ReloadPolicy, std::less<>> policies;  // per module
+  // How long a held request waits, and how long a reload waits until a module is at rest.
+  uint64_t hold_timeout_ms = limits::kHoldTimeoutMs;
+  std::map<std::string, uint64_t, std::less<>> hold_timeouts_ms;  // per module
+  // How long a reload waits for what it has replaced to be unloaded before it answers.
+  uint64_t retire_timeout_ms = limits::kRetireTimeoutMs;
   unsigned loops = 1;
 };
 
@@ -117,25 +147,39 @@ class ModuleRegistry {
   // One module's part in one reload.
   struct Step;
 
+  using Marks = std::map<const Module*, RouteMark>;
+
   ScanResult scan();
-  std::vector<Step> plan(const ScanResult& found, const std::vector<std::string>& only);
+  std::vector<Step> plan(ScanResult& found, const std::vector<std::string>& only);
   void decide(Step& step, const ScanResult& found);
   static bool is_unchanged(Known& known, const FoundModule& found);
-  bool mark_reloading(const std::vector<Step>& steps);
+  ReloadPolicy policy_of(const Step& step) const;
+  uint64_t hold_timeout_ms_of(const std::string& name) const;
+  void mark_rejecting(std::vector<Step>& steps, Marks& marks);
+  void open(Step& step);
+  Status open_candidate(Step& step);
+  void bring_to_rest(std::vector<Step>& steps, Marks& marks);
+  void await_rest(Step& step, uint64_t began_ms);
   void load(Step& step);
   Status load_candidate(Step& step);
-  Status adopt(Step& step, LoadedModule loaded);
+  Status adopt(Step& step, Registrations registrations);
   void settle_conflicts(std::vector<Step>& steps);
   bool demote_one(std::vector<Step>& steps);
-  std::shared_ptr<const RouteTable> build_table(const std::vector<const Module*>& reloading) const;
+  std::shared_ptr<const RouteTable> build_table(const Marks& marks) const;
   void commit(std::vector<Step>& steps, bool is_marked);
-  void unload(Module& module);
-  void discard(Module& candidate);
+  void replace(Step& step, Publication& change);
+  void await_retired(std::vector<Step>& steps);
+  std::string use_of(Module& module);
+  std::unique_ptr<Module> take_retired(Module* module);
+  Status unload(Module& module);
+  void discard(Step& step);
+  size_t kept_images() const;
 
   RegistryOptions options_;
   Publisher& publisher_;
   Log& log_;
   PrivateFolder private_folder_;
+  std::vector<Loader*> loaders_;
   PlaceScanner scanner_;
   FoundModules inline_modules_;
   std::map<std::string, Known, std::less<>> known_;

@@ -3,6 +3,7 @@
 #include <pthread.h>
 
 #include <algorithm>
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <exception>
@@ -164,6 +165,19 @@ void ReloadThread::drained(Module* module) {
   const std::lock_guard lock(state_->mutex);
   state_->drained.push_back(module);
   state_->arrived.notify_one();
+}
+
+bool ReloadThread::wait_drained(Module* module, uint64_t deadline_ms) {
+  std::vector<Module*>& drained = state_->drained;
+  const std::chrono::steady_clock::time_point deadline{std::chrono::milliseconds(deadline_ms)};
+  std::unique_lock lock(state_->mutex);
+  return state_->arrived.wait_until(lock, deadline,
+                                    [&] { return std::erase(drained, module) != 0; });
+}
+
+void ReloadThread::forget_drained(Module* module) {
+  const std::lock_guard lock(state_->mutex);
+  std::erase(state_->drained, module);
 }
 
 void ReloadThread::stop() {

@@ -33,6 +33,9 @@ class ReloadThread {
   void run(std::function<void()> work);
   bool is_current_thread() const;
   void drained(Module* module);  // from a loop; see Module::unpin
+  // On the reload thread, inside a reload: see Publisher.
+  bool wait_drained(Module* module, uint64_t deadline_ms);
+  void forget_drained(Module* module);
   // Completes what is queued (each Done is called), then ends the thread.
   void stop();
 

@@ -52,21 +52,22 @@ bool ReloadReport::has_failures() const {
 std::string to_text(const Outcome& outcome) {
   const std::string begin = word_of(outcome.change) + " " + one_line(outcome.name);
   const std::string now = std::to_string(outcome.generation);
+  const std::string note = outcome.note.empty() ? "" : "; note: " + one_line(outcome.note);
   const std::string before = std::to_string(outcome.old_generation);
   switch (outcome.change) {
     case Change::kLoaded:
-      return begin + " generation " + now + in_ms(outcome.ms);
+      return begin + " generation " + now + in_ms(outcome.ms) + note;
     case Change::kReloaded:
-      return begin + " generation " + before + " -> " + now + in_ms(outcome.ms);
+      return begin + " generation " + before + " -> " + now + in_ms(outcome.ms) + note;
     case Change::kUnchanged:
-      return begin + " generation " + now;
+      return begin + " generation " + now + note;
     case Change::kRemoved:
-      return begin + " generation " + before + in_ms(outcome.ms);
+      return begin + " generation " + before + in_ms(outcome.ms) + note;
     case Change::kFailed:
       break;
   }
   const std::string serving = outcome.generation == 0 ? "" : " (generation " + now + " serves on)";
-  return begin + ": " + one_line(outcome.message) + serving + in_ms(outcome.ms);
+  return begin + ": " + one_line(outcome.message) + serving + in_ms(outcome.ms) + note;
 }
 
 std::string to_text(const ReloadReport& report) {
@@ -80,7 +81,11 @@ std::string to_text(const ReloadReport& report) {
     sum += (sum.empty() ? "" : ", ") + std::to_string(count) + " " + word;
   }
   if (sum.empty()) sum = "no modules";
-  return text + (report.has_failures() ? "ERR " : "OK ") + sum + in_ms(report.ms) + "\n";
+  sum += in_ms(report.ms);
+  if (report.kept_images != 0) {
+    sum += "; " + std::to_string(report.kept_images) + " old generations cannot be unloaded";
+  }
+  return text + (report.has_failures() ? "ERR " : "OK ") + sum + "\n";
 }
 
 }  // namespace hrmr::modules

@@ -45,7 +45,7 @@ void RouteTable::Trie::add_children(const std::vector<Entry>& sorted, const Rang
   // Sorted, so an entry that ends at this node comes first; prefixes are distinct, so only one can.
   if (begin < range.end && sorted[begin].route->prefix.size() == range.depth) {
     nodes_[range.node].route = sorted[begin].route;
-    nodes_[range.node].is_reloading = sorted[begin].is_reloading;
+    nodes_[range.node].mark = sorted[begin].mark;
     ++begin;
   }
   nodes_[range.node].first_child = static_cast<uint32_t>(nodes_.size());
@@ -82,7 +82,7 @@ RouteMatch RouteTable::Trie::match(std::string_view bytes) const {
     if (static_cast<size_t>(end - at) < node->label_bytes) break;
     if (std::memcmp(at, labels_.data() + node->label, node->label_bytes) != 0) break;
     at += node->label_bytes;
-    if (node->route != nullptr) longest = {node->route, node->is_reloading};
+    if (node->route != nullptr) longest = {node->route, node->mark};
   }
   return longest;
 }

@@ -19,16 +19,19 @@
 
 namespace hrmr::modules {
 
+// What is to be done with requests of a route whose module is being reloaded.
+enum class RouteMark : uint8_t { kNone, kReject, kHold };
+
 struct RouteMatch {
   const Route* route = nullptr;  // null: none
-  bool is_reloading = false;     // policy `reject`: answer 503 instead of calling it
+  RouteMark mark = RouteMark::kNone;
 };
 
 class RouteTable {
  public:
   struct Entry {
     const Route* route;
-    bool is_reloading;
+    RouteMark mark = RouteMark::kNone;
   };
   // Entries whose prefixes are distinct within each framing (checked); any number.
   static std::shared_ptr<const RouteTable> build(std::vector<Entry> entries);
@@ -43,12 +46,12 @@ class RouteTable {
   // A path-compressed trie. The nodes are in breadth-first order, so that siblings are neighbours:
   // the first bytes of their labels form one run in `first_bytes_`, which one memchr searches.
   struct Node {
-    uint32_t label = 0;            // what follows the label's first byte: where it is in `labels_`,
-    uint32_t label_bytes = 0;      // and how long it is
-    uint32_t first_child = 0;      // index of the first child; the others follow it
-    uint16_t children = 0;         // 0 to 256
-    bool is_reloading = false;     // of `route`
-    const Route* route = nullptr;  // whose prefix ends here; null: none does
+    uint32_t label = 0;        // what follows the label's first byte: where it is in `labels_`,
+    uint32_t label_bytes = 0;  // and how long it is
+    uint32_t first_child = 0;  // index of the first child; the others follow it
+    uint16_t children = 0;     // 0 to 256
+    RouteMark mark = RouteMark::kNone;  // of `route`
+    const Route* route = nullptr;       // whose prefix ends here; null: none does
   };
   class Trie {
    public:

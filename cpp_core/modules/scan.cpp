@@ -43,6 +43,13 @@ std::string join(const std::string& folder, const std::string& name) {
 
 }  // namespace
 
+bool read_stamp(const std::string& path, FileStamp& stamp) {
+  struct stat status {};
+  if (::stat(path.c_str(), &status) != 0) return false;
+  stamp = stamp_of(status);
+  return true;
+}
+
 bool is_module_name(std::string_view name) {
   if (name.empty() || name.size() > limits::kModuleNameBytesMax) return false;
   return std::all_of(name.begin(), name.end(), [](char c) {

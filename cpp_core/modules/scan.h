@@ -47,6 +47,9 @@ struct ScanResult {
   std::map<size_t, std::string> place_faults;  // places that are there but cannot be read, and why
 };
 
+// The stamp of the file, or of what the link leads to. False: there is none that can be read.
+bool read_stamp(const std::string& path, FileStamp& stamp);
+
 // Whether a module may have that name: 1 to 64 letters, digits, '-' and '_'.
 bool is_module_name(std::string_view name);
 

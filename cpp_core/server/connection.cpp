@@ -251,6 +251,13 @@ void Connection::on_command_done(std::string_view reply) {
   turn();
 }
 
+void Connection::on_hold_over(bool has_waited_in_vain) {
+  active_ms_ = shard_.loop().now_ms();
+  shard_.lend_output(stream_);
+  shard_.dispatcher().end_hold(stream_, has_waited_in_vain);
+  turn();
+}
+
 void Connection::drain() {
   stream_.is_draining = true;
   if (state_ != State::kServing || stream_.is_away) return;

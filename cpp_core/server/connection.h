@@ -41,6 +41,7 @@ class Connection final : public net::Source,
   void on_timer() override;
   void on_batch_done(Batch& batch) override;
   void on_command_done(std::string_view reply) override;
+  void on_hold_over(bool has_waited_in_vain) override;
 
  private:
   friend class Shard;

@@ -9,6 +9,7 @@
 namespace hrmr::server {
 
 using modules::RouteFraming;
+using modules::RouteMark;
 using modules::Run;
 using wire::Framing;
 
@@ -56,7 +57,7 @@ std::vector<std::string> split_words(std::string_view text) {
 }  // namespace
 
 Dispatcher::Dispatcher(const Options& options, net::EventLoop& loop, Control& control)
-    : options_(options), loop_(loop), control_(control) {
+    : options_(options), loop_(loop), control_(control), held_(loop) {
   frame_limits_.body_bytes_max = options.body_bytes_max;
   table_ = modules::RouteTable::build({});
 }
@@ -181,7 +182,7 @@ Step Dispatcher::route(Stream& stream, const Exchange& framed) {
   const modules::RouteMatch match = table_->match(framing, request.bytes);
   exchange.route = match.route;
   const bool is_pooled =
-      match.route != nullptr && !match.is_reloading && match.route->run != Run::kInline;
+      match.route != nullptr && match.mark == RouteMark::kNone && match.route->run != Run::kInline;
   if (is_pooled && (stream.batch == nullptr || stream.batch->where() == match.route->run)) {
     return enqueue(stream, exchange);
   }
@@ -189,10 +190,8 @@ Step Dispatcher::route(Stream& stream, const Exchange& framed) {
   if (match.route == nullptr) {
     return fail(stream, request, 404, "no route for '" + shown(request.bytes) + "'");
   }
-  if (match.is_reloading) {
-    const std::string& name = match.route->module->name();
-    return fail(stream, request, 503, "module '" + name + "' is being reloaded, try again");
-  }
+  if (match.mark == RouteMark::kHold) return hold(stream, exchange);
+  if (match.mark == RouteMark::kReject) return refuse_reloading(stream, exchange);
   return answer_inline(stream, exchange);
 }
 
@@ -229,6 +228,31 @@ Step Dispatcher::enqueue(Stream& stream, const Exchange& exchange) {
 Step Dispatcher::park(Stream& stream, const Exchange& exchange) {
   stream.batch->park(exchange);
   return send_off(stream);
+}
+
+// The request waits in its place, as one that is parked does, and the connection with it.
+Step Dispatcher::hold(Stream& stream, const Exchange& exchange) {
+  stream.held = &take_free_batch(stream, exchange.route->run);
+  stream.held->park(exchange);
+  stream.is_away = true;
+  held_.enter(stream, exchange.route->module->hold_timeout_ms());
+  return Step::kAway;
+}
+
+void Dispatcher::end_hold(Stream& stream, bool has_waited_in_vain) {
+  Batch& batch = *std::exchange(stream.held, nullptr);
+  stream.is_away = false;
+  if (has_waited_in_vain) {
+    (void)refuse_reloading(stream, batch.parked());
+  } else {
+    (void)route(stream, batch.parked());
+  }
+  recycle(batch);
+}
+
+Step Dispatcher::refuse_reloading(Stream& stream, const Exchange& exchange) {
+  const std::string& name = exchange.route->module->name();
+  return fail(stream, exchange.request, 503, "module '" + name + "' is being reloaded, try again");
 }
 
 void Dispatcher::TurnEnd::on_delivery() {
@@ -308,6 +332,10 @@ void Dispatcher::take_back(Stream& stream, Batch& batch) {
 void Dispatcher::drop(Stream& stream) {
   if (stream.resting != nullptr) recycle(*std::exchange(stream.resting, nullptr));
   if (stream.batch != nullptr) recycle(*std::exchange(stream.batch, nullptr));
+  if (stream.held == nullptr) return;
+  held_.leave(stream);
+  stream.is_away = false;
+  recycle(*std::exchange(stream.held, nullptr));
 }
 
 // Behind the batch's last reply comes what had to wait for it.
@@ -421,16 +449,20 @@ void Dispatcher::recycle(Batch& batch) {
 }
 
 Batch& Dispatcher::open_batch(Stream& stream, Run where) {
-  if (stream.batch != nullptr) return *stream.batch;
+  if (stream.batch == nullptr) stream.batch = &take_free_batch(stream, where);
+  return *stream.batch;
+}
+
+Batch& Dispatcher::take_free_batch(Stream& stream, Run where) {
   if (free_batches_.empty()) {
     batches_.push_back(std::make_unique<Batch>(loop_, control_.log()));
     free_batches_.reserve(batches_.size());
     free_batches_.push_back(batches_.back().get());
   }
-  stream.batch = free_batches_.back();
+  Batch& batch = *free_batches_.back();
   free_batches_.pop_back();
-  stream.batch->begin(*stream.owner, where, stream.peer_name(), date());
-  return *stream.batch;
+  batch.begin(*stream.owner, where, stream.peer_name(), date());
+  return batch;
 }
 
 // The last reply before a shutdown says so, when nothing is left to be answered behind it.

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "modules/route_table.h"
+#include "server/held_streams.h"
 #include "server/options.h"
 #include "server/stream.h"
 #include "work/worker_pool.h"
@@ -50,6 +51,8 @@ class Dispatcher {
   ~Dispatcher();
 
   void swap_table(std::shared_ptr<const modules::RouteTable>& table) { table_.swap(table); }
+  // Behind swap_table: what was held back is looked at again.
+  void release_held() { held_.release_all(); }
 
   // Handles one request. An open batch is sent off before anything but kDone is returned.
   Step next(Stream& stream);
@@ -59,6 +62,8 @@ class Dispatcher {
   Step run_bare_command(Stream& stream);
   // Takes the replies of a batch that came back, and handles what was parked behind it.
   void take_back(Stream& stream, Batch& batch);
+  // The held request goes where the table sends it now, or is refused.
+  void end_hold(Stream& stream, bool has_waited_in_vain);
   // Forgets the batches that are not away; the stream's connection is closed.
   void drop(Stream& stream);
 
@@ -91,6 +96,8 @@ class Dispatcher {
   Step answer_inline(Stream& stream, const Exchange& exchange);
   Step enqueue(Stream& stream, const Exchange& exchange);
   Step park(Stream& stream, const Exchange& exchange);
+  Step hold(Stream& stream, const Exchange& exchange);
+  Step refuse_reloading(Stream& stream, const Exchange& exchange);
   Step send_off(Stream& stream);
   Step submit(Stream& stream, Batch& batch);
   void wake_at_turn_end(work::WorkerPool& pool, modules::Run where);
@@ -105,6 +112,7 @@ class Dispatcher {
   static bool parse_command(std::string_view line, Command& command);
   void recycle(Batch& batch);
   Batch& open_batch(Stream& stream, modules::Run where);
+  Batch& take_free_batch(Stream& stream, modules::Run where);
   wire::ReplyFacts facts_for(const Stream& stream, const wire::Request& request);
   std::string_view date();
 
@@ -116,6 +124,7 @@ class Dispatcher {
   wire::HeaderTable headers_;
   std::vector<std::unique_ptr<Batch>> batches_;
   std::vector<Batch*> free_batches_;
+  HeldStreams held_;
   TurnEnd turn_end_;
   uint64_t overload_warned_ms_ = 0;
   std::time_t date_s_ = 0;

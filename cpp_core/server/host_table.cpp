@@ -1,6 +1,6 @@
 #include "server/host_table.h"
 
-#include "modules/native_loader.h"
+#include "modules/load_call.h"
 
 namespace hrmr::server {
 namespace {

@@ -3,6 +3,7 @@
 #include <sys/eventfd.h>
 
 #include <chrono>
+#include <functional>
 #include <future>
 #include <utility>
 
@@ -15,26 +16,40 @@ namespace {
 // Beyond the drain timeout: what the pools get to finish a handler whose connection is closed.
 constexpr uint64_t kStopSlackMs = 500;
 
-// A table on its way to one loop. Takes the loop's old table back, so that the thread that
-// publishes pays for freeing it.
-class TableLetter final : public net::Letter {
+// Runs something on each loop and waits until all have done it.
+class Round {
  public:
-  void on_delivery() override {
-    shard->dispatcher().swap_table(table);
-    for (modules::Module* module : *retired) {
-      if (module->retire_on(shard->loop().index())) control->drained(module);
+  using Work = std::function<void(Shard& shard)>;
+
+  static void make(const std::vector<std::unique_ptr<Shard>>& shards, const Work& work) {
+    Round round(work, shards.size());
+    std::vector<Stop> stops(shards.size());
+    for (size_t i = 0; i < shards.size(); ++i) {
+      stops[i].round = &round;
+      stops[i].shard = shards[i].get();
+      shards[i]->loop().post(stops[i]);
     }
-    const std::lock_guard lock(*mutex);
-    if (--*left == 0) done->notify_one();
+    std::unique_lock lock(round.mutex_);
+    round.done_.wait(lock, [&] { return round.left_ == 0; });
   }
 
-  Shard* shard = nullptr;
-  Control* control = nullptr;
-  std::shared_ptr<const modules::RouteTable> table;
-  const std::vector<modules::Module*>* retired = nullptr;
-  std::mutex* mutex = nullptr;
-  std::condition_variable* done = nullptr;
-  size_t* left = nullptr;
+ private:
+  struct Stop final : net::Letter {
+    void on_delivery() override {
+      round->work_(*shard);
+      const std::lock_guard lock(round->mutex_);
+      if (--round->left_ == 0) round->done_.notify_one();
+    }
+    Round* round = nullptr;
+    Shard* shard = nullptr;
+  };
+
+  Round(const Work& work, size_t shards) : work_(work), left_(shards) {}
+
+  const Work& work_;
+  std::mutex mutex_;
+  std::condition_variable done_;
+  size_t left_;
 };
 
 // A reload thread that is stopping lets the promise go without a value.
@@ -254,25 +269,22 @@ bool Server::take_place() {
 
 void Server::give_place() { connections_.fetch_sub(1, std::memory_order_relaxed); }
 
-void Server::publish(std::shared_ptr<const modules::RouteTable> table,
-                     const std::vector<modules::Module*>& retired) {
-  std::mutex mutex;
-  std::condition_variable done;
-  size_t left = shards_.size();
-  std::vector<TableLetter> letters(shards_.size());
-  for (size_t i = 0; i < shards_.size(); ++i) {
-    TableLetter& letter = letters[i];
-    letter.shard = shards_[i].get();
-    letter.control = this;
-    letter.table = table;
-    letter.retired = &retired;
-    letter.mutex = &mutex;
-    letter.done = &done;
-    letter.left = &left;
-    shards_[i]->loop().post(letter);
-  }
-  std::unique_lock lock(mutex);
-  done.wait(lock, [&] { return left == 0; });
+void Server::publish(const modules::Publication& change) {
+  // Each loop gives its old table back, so that the thread that publishes pays for freeing it.
+  std::vector<std::shared_ptr<const modules::RouteTable>> tables(shards_.size(), change.table);
+  Round::make(shards_, [&](Shard& shard) { shard.publish(change, tables[shard.loop().index()]); });
+}
+
+bool Server::wait_drained(modules::Module& module, uint64_t deadline_ms) {
+  return reload_thread_->wait_drained(&module, deadline_ms);
+}
+
+void Server::forget_drained(modules::Module& module) { reload_thread_->forget_drained(&module); }
+
+modules::InUse Server::count_use(modules::Module& module) {
+  std::atomic<size_t> pins{0};
+  Round::make(shards_, [&](Shard& shard) { pins += module.pins_on(shard.loop().index()); });
+  return {pins, module.deferred()};
 }
 
 }  // namespace hrmr::server

@@ -64,8 +64,10 @@ class Server final : public ShardOwner, public modules::Publisher {
   bool take_place() override;
   void give_place() override;
   void on_drained() override;
-  void publish(std::shared_ptr<const modules::RouteTable> table,
-               const std::vector<modules::Module*>& retired) override;
+  void publish(const modules::Publication& change) override;
+  bool wait_drained(modules::Module& module, uint64_t deadline_ms) override;
+  void forget_drained(modules::Module& module) override;
+  modules::InUse count_use(modules::Module& module) override;
 
  private:
   enum class State : uint8_t { kNew, kServing, kDraining, kStopped };

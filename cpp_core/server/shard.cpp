@@ -71,6 +71,21 @@ void Shard::listen(Fd listening) {
   }));
 }
 
+void Shard::publish(const modules::Publication& change,
+                    std::shared_ptr<const modules::RouteTable>& table) {
+  const unsigned loop = loop_.index();
+  dispatcher_.swap_table(table);
+  for (modules::Module* module : change.resting) {
+    if (module->rest_on(loop)) owner_.drained(module);
+  }
+  for (modules::Module* module : change.resumed) module->resume_on(loop);
+  for (modules::Module* module : change.retired) {
+    if (module->retire_on(loop)) owner_.drained(module);
+  }
+  // Last: what was held goes on under the new table, and may pin what serves now.
+  dispatcher_.release_held();
+}
+
 void Shard::begin_drain() {
   loop_.post(*new Errand([this] { drain_now(); }));
 }

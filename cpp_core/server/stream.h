@@ -21,6 +21,9 @@ class StreamOwner : public BatchOwner {
  public:
   // A RELOAD of this stream is done. On the loop's thread.
   virtual void on_command_done(std::string_view reply) = 0;
+  // The stream's request was held back and may go on (Dispatcher::end_hold), or has waited in vain.
+  // On the loop's thread.
+  virtual void on_hold_over(bool has_waited_in_vain) = 0;
 
  protected:
   ~StreamOwner() = default;
@@ -39,13 +42,20 @@ struct Stream {
   bool is_draining = false;  // the server shuts down: the next reply is the last
   Batch* batch = nullptr;    // being filled
   Batch* resting = nullptr;  // came back early: goes on once its replies so far are sent
+  Batch* held = nullptr;     // has the request that is held back parked in it
   size_t opening_bytes = 0;  // of the first line, looked at and not decided
   // What the framer said behind the batch that is away: sent when it is back.
   std::string_view late_reply;
   bool is_refused = false;  // that was a refusal, which ends the connection
 
+  // A place in HeldStreams.
+  bool is_held = false;
+  uint64_t hold_until_ms = 0;
+  Stream* held_before = nullptr;
+  Stream* held_after = nullptr;
+
   // Requests that were taken off the input still lie in its storage.
-  bool holds_requests() const { return batch != nullptr || resting != nullptr; }
+  bool holds_requests() const { return batch != nullptr || resting != nullptr || held != nullptr; }
   std::string_view peer_name() const { return {peer.name, peer.name_size}; }
 };
 

@@ -70,6 +70,7 @@ class _Outcome(TypedDict):
     old_generation: int
     message: str
     ms: float
+    note: str
 
 class _ModuleInfo(TypedDict):
     name: str

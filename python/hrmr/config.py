@@ -6,7 +6,7 @@
 
     [modules.users]         # what the module "users" reads as its configuration
     db.path = "users.db"
-    on_reload = "reject"    # for HRMR: this module's reload policy
+    on_reload = "reject"    # for HRMR: how this module is reloaded, as is hold_timeout
 
 docs/configuration.md has it all.
 """
@@ -23,7 +23,8 @@ from .options import TABLE, Values, check_values, did_you_mean
 
 ModuleConfig = dict[str, str]
 
-_POLICY_KEY = "on_reload"
+# The keys of a module's table that are options of the server, for this module.
+_OWN_OPTIONS = ("on_reload", "hold_timeout")
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Config:
 
     options: Values = field(default_factory=dict)
     modules: dict[str, ModuleConfig] = field(default_factory=dict)
-    policies: dict[str, str] = field(default_factory=dict)
+    policies: dict[str, Values] = field(default_factory=dict)
 
 
 def read_config(path: Path) -> Config:
@@ -40,8 +41,9 @@ def read_config(path: Path) -> Config:
     return _read_tables(_read_toml(path), path)
 
 
-def module_tables(tables: object, place: str) -> tuple[dict[str, ModuleConfig], dict[str, str]]:
-    """Flat configurations and reload policies, by module, of a table of module tables.
+def module_tables(tables: object, place: str) -> tuple[dict[str, ModuleConfig], dict[str, Values]]:
+    """Flat configurations, and options of their own (on_reload, hold_timeout), by module, of a
+    table of module tables.
 
     A configuration is what hrmr_host::config promises: strings as they are, numbers and booleans
     as TOML writes them, other values as JSON, nested keys dotted. `place` is where `tables`
@@ -50,7 +52,7 @@ def module_tables(tables: object, place: str) -> tuple[dict[str, ModuleConfig], 
     if not isinstance(tables, Mapping):
         raise ConfigError(f"{place}: must be a table with one table per module")
     configs: dict[str, ModuleConfig] = {}
-    policies: dict[str, str] = {}
+    policies: dict[str, Values] = {}
     for name, table in tables.items():
         if not isinstance(table, Mapping):
             raise ConfigError(
@@ -59,8 +61,8 @@ def module_tables(tables: object, place: str) -> tuple[dict[str, ModuleConfig], 
         configs[name] = {}
         for key, value in table.items():
             here = f"{place}.{name}.{key}"
-            if key == _POLICY_KEY:
-                policies[name] = str(TABLE[key].check(value, here, Path.cwd()))
+            if key in _OWN_OPTIONS:
+                policies.setdefault(name, {})[key] = TABLE[key].check(value, here, Path.cwd())
             else:
                 _flatten(configs[name], str(key), value, here)
     return configs, policies

@@ -104,10 +104,21 @@ class Options:
         Folder(), None, MODULES, "Folder that the http module serves. [default: HRMR's own pages]"
     )
     on_reload: str = _row(
-        Choice(("swap", "reject")),
-        "swap",
+        Choice(("auto", "swap", "hold", "reject")),
+        "auto",
         MODULES,
-        "What clients of a module see while it is reloaded: the old version, or a 503.",
+        "What clients of a module get while it is reloaded: swap: the old version's answer; hold: "
+        "the new one's, as soon as it serves; reject: a 503; auto: hold if the module hands its "
+        "state over, else swap.",
+    )
+    hold_timeout: float = _row(
+        Seconds(FOREVER_S), 5.0, LIMITS, "Longest that a request is held; then it gets a 503."
+    )
+    retire_timeout: float = _row(
+        Seconds(FOREVER_S),
+        1.0,
+        LIMITS,
+        "How long RELOAD waits for requests on the old version before it answers.",
     )
     drain_timeout: float = _row(
         Seconds(FOREVER_S), 10.0, LIMITS, "How long SHUTDOWN waits for requests in flight."
@@ -143,6 +154,8 @@ class OptionValues(TypedDict, total=False):
     bundled: bool
     static: str | os.PathLike[str]
     on_reload: str
+    hold_timeout: float
+    retire_timeout: float
     drain_timeout: float
     idle_timeout: float
     body_max: int | str

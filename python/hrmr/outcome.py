@@ -13,13 +13,15 @@ class Outcome:
     old_generation: int  # that served before; 0: none
     message: str  # "failed": why; else empty
     ms: float  # spent on this module
+    note: str = ""  # what else should be known: what keeps the old generation, say
 
     @property
     def ok(self) -> bool:
         return self.change != "failed"
 
     def __str__(self) -> str:
-        return f"{self.change} {self.name}" + (f": {self.message}" if self.message else "")
+        text = f"{self.change} {self.name}" + (f": {self.message}" if self.message else "")
+        return text + (f"; note: {self.note}" if self.note else "")
 
 
 class ReloadReport(list[Outcome]):

@@ -15,9 +15,16 @@ from . import _core, paths
 from .config import ModuleConfig, module_tables
 from .errors import NotRunningError, RouteError, StartError
 from .log import LEVELS, LogThread
-from .options import Options, OptionValues, check_values, did_you_mean, make_options
+from .options import (
+    Options,
+    OptionValues,
+    Values,
+    check_values,
+    did_you_mean,
+    make_options,
+)
 from .outcome import Outcome, ReloadReport
-from .python_module import load_python, refuse_while_loading, report
+from .python_module import open_python, refuse_while_loading, report
 from .route import AnyHandler, Route, make_route, refuse_bare
 
 # What the engine may take for the rest of a stop once the drain is over.
@@ -73,7 +80,7 @@ class Server:
         cls,
         options: Options,
         configs: Mapping[str, ModuleConfig] | None = None,
-        policies: Mapping[str, str] | None = None,
+        policies: Mapping[str, Values] | None = None,
     ) -> Self:
         """A server of checked options; `configs`, `policies` as in config.Config."""
         server = cls.__new__(cls)
@@ -84,7 +91,7 @@ class Server:
         self,
         options: Options,
         configs: Mapping[str, ModuleConfig],
-        policies: Mapping[str, str],
+        policies: Mapping[str, Values],
     ) -> None:
         self.options = options
         self._configs = configs
@@ -268,11 +275,21 @@ class Server:
             "places": [*bundled, *options.modules],
             "configs": self._module_configs(),
             "policy": options.on_reload,
-            "policies": dict(self._policies),
+            "policies": self._own_options("on_reload"),
+            "hold_timeout_ms": round(options.hold_timeout * 1000),
+            "hold_timeouts_ms": {
+                name: round(seconds * 1000)
+                for name, seconds in self._own_options("hold_timeout").items()
+            },
+            "retire_timeout_ms": round(options.retire_timeout * 1000),
             "log_level": LEVELS[options.log_level],
-            "load_python": load_python,
+            "open_python": open_python,
             "report": report,
         }
+
+    def _own_options(self, option: str) -> dict[str, Any]:
+        """By module: the value of an option that its own table sets."""
+        return {name: own[option] for name, own in self._policies.items() if option in own}
 
     def _module_configs(self) -> dict[str, ModuleConfig]:
         configs = {name: dict(config) for name, config in self._configs.items()}

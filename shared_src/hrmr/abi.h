@@ -41,7 +41,7 @@
  *
  * Versions: the host refuses a module whose major ABI version is not its own, or whose minor one
  * is higher. Each struct that may grow begins with its `size`; a field past the size that the
- * other side set does not exist.
+ * other side set does not exist. What came with 1.1 says so; all else is of 1.0.
  *
  * Threads, by tag on each function:
  *   [reload]  The host's reload thread; one call at a time for all modules. May take its time.
@@ -51,10 +51,12 @@
  *             function: the module locks what it shares.
  * With several loops, [loop] functions run at once too.
  *
+ *   [any]     Any thread, the module's own included, from load until unload returns.
+ *
  * A module must not: install signal or fork handlers; leave a thread running after unload
  * returns; keep a pointer that it got from the host past the call it got it in (except `host`
- * itself and `hrmr_context`, which live until unload returns); let a C++ exception leave one of
- * its functions (module.hpp sees to that).
+ * itself and `hrmr_context`, which live until unload returns, and deferred replies); let a C++
+ * exception leave one of its functions (module.hpp sees to that).
  */
 #ifndef HRMR_ABI_H
 #define HRMR_ABI_H
@@ -67,7 +69,7 @@ extern "C" {
 #endif
 
 #define HRMR_ABI_MAJOR 1u
-#define HRMR_ABI_MINOR 0u
+#define HRMR_ABI_MINOR 1u
 #define HRMR_ABI ((HRMR_ABI_MAJOR << 16) | HRMR_ABI_MINOR)
 
 #ifdef __cplusplus
@@ -155,6 +157,7 @@ typedef struct hrmr_reply hrmr_reply;
 /* One loaded generation of a module, as the host knows it. */
 typedef struct hrmr_context hrmr_context;
 typedef struct hrmr_load hrmr_load;
+typedef struct hrmr_save hrmr_save;
 
 /* A request handler, [loop] or [pool] as its route says. What it wrote is sent when it returns
  * HRMR_OK. Otherwise all it wrote is dropped and the client gets an error reply: HTTP 500 or a line
@@ -172,6 +175,18 @@ typedef struct hrmr_route {
   hrmr_handler function;
   void* context; /* handed to `function` as it is */
 } hrmr_route;
+
+/* 1.1. A function that is called again and again while the generation serves. The first call comes
+ * one interval after the generation was published. Calls of one timer never overlap: one that is
+ * due while the last one runs is left out. Timers rest while the module is reloaded under `hold`
+ * or `reject`, and stop for ever when the generation is replaced, before unload is called. */
+typedef struct hrmr_timer {
+  size_t size;
+  uint32_t interval_ms; /* 10 to 86400000; fires up to 10 ms late */
+  uint32_t run;         /* HRMR_RUN_...: on the first event loop, or on the pool */
+  void (*function)(void* context);
+  void* context; /* handed to `function` as it is */
+} hrmr_timer;
 
 /* What the host offers. Lives until the module's unload returns. Functions are HRMR_OK or an error
  * of the enum. */
@@ -218,6 +233,30 @@ typedef struct hrmr_host {
   /* Interfaces of later versions, asked for by name; NULL when this host has none of that name. Any
    * thread. */
   const void* (*extension)(const char* name);
+
+  /* 1.1. [reload], inside load only. */
+  int (*add_timer)(hrmr_load* load, const hrmr_timer* timer);
+
+  /* 1.1. [reload], inside save_state only. Appends to the saved bytes; copied. */
+  int (*save)(hrmr_save* save, hrmr_bytes bytes);
+  /* Why save_state failed; shown to who asked for the reload. Copied. Returns HRMR_FAILED, to be
+   * returned on. */
+  int (*save_error)(hrmr_save* save, hrmr_bytes message);
+
+  /* 1.1. Deferred replies. `defer`, inside a handler and on its thread, takes the reply out of it:
+   * what was written so far is dropped, `reply` is done with, and what the handler returns no
+   * longer matters. The returned reply outlives the handler; write, reserve, commit, status,
+   * header, close and fail work on it from any thread, one at a time. NULL: it was deferred
+   * already.
+   *
+   * Either `complete` or `drop` must follow, once, from any thread; the pointer ends with it.
+   * `complete` sends the reply; that its client has gone does no harm. `drop` answers with an error
+   * that names the module. Until then the connection handles no further request, and the generation
+   * stays loaded: a reload waits for it, and names the module when it waits in vain. The request's
+   * views end when the handler returns all the same: copy what is needed. */
+  hrmr_reply* (*defer)(hrmr_reply* reply);
+  void (*complete)(hrmr_reply* deferred);
+  void (*drop)(hrmr_reply* deferred);
 } hrmr_host;
 
 /* What a module's load is handed. */
@@ -225,7 +264,22 @@ struct hrmr_load {
   size_t size;
   const hrmr_host* host;
   hrmr_context* context; /* for host->log */
-  void* state;           /* out: handed to unload as it is */
+  void* state;           /* out: handed to unload and save_state as it is */
+
+  /* 1.1. What the generation that this one replaces has saved: `data` is NULL when there is none (a
+   * first load, a module that was away, or one without save_state), and never NULL otherwise. Lives
+   * until load returns. A load that cannot use it returns an error: the old generation then serves
+   * on, its state untouched. */
+  hrmr_bytes previous_state;
+  uint64_t previous_schema; /* what the old generation said of the bytes' layout */
+  uint64_t generation;      /* of this load: 1, 2, ... */
+};
+
+/* 1.1. What a module's save_state is handed. */
+struct hrmr_save {
+  size_t size;
+  const hrmr_host* host;
+  uint64_t schema; /* out: the module's own number for the layout of the bytes; 0 unless set */
 };
 
 /* What a module exports, under the name hrmr_module_v1. */
@@ -241,6 +295,15 @@ typedef struct hrmr_module {
   /* [reload] Called once after the last request of this generation is answered; may be NULL. Must
    * join every thread that the module started. */
   void (*unload)(void* state);
+
+  /* 1.1. [reload] May be NULL. Hands what the module knows to the generation that replaces it, with
+   * host->save. The generation may have to serve on after it, so it must leave `state` as it is.
+   *
+   * A module that has it is reloaded under the policy `hold`, unless told otherwise: while it
+   * saves, no handler, timer or deferred reply of it is under way, and none begins before the new
+   * generation answers; so nothing is lost in between. (Under `reject` the same holds. Under `swap`
+   * handlers run on meanwhile, and what they change after save_state is lost.) */
+  int (*save_state)(void* state, hrmr_save* save);
 } hrmr_module;
 
 #ifdef __cplusplus

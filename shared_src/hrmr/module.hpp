@@ -44,6 +44,16 @@
 // The destructor of the state is the module's unload: it joins the threads that the module
 // started and closes what it opened.
 //
+// A state that has a member `void save(hrmr::Save&) const` outlives reloads: what it saves is what
+// `previous()` shows to the load of the generation that takes over. While that happens no handler
+// or timer of the module runs, so nothing is lost in between (policy `hold`, see abi.h).
+//
+//     void Counter::save(hrmr::Save& save) const {
+//       save.schema(1).write(std::to_string(hits));
+//     }
+//
+//     if (const auto before = module.previous()) counter->hits = parse(before.bytes);
+//
 // Everything a Request shows lives until the handler returns. A Reply and a Request belong to the
 // thread of the call. Handlers of one module run on several threads at once: lock what they share.
 // abi.h says the rest: what a module must not do, and which thread calls what.
@@ -94,6 +104,31 @@ template <class T>
 struct Same {
   using Type = T;
 };
+
+// The T behind a T* or std::unique_ptr<T>; void for void.
+template <class Pointer>
+struct Pointee {
+  using Type = typename Pointer::element_type;
+};
+template <class T>
+struct Pointee<T*> {
+  using Type = T;
+};
+template <>
+struct Pointee<void> {
+  using Type = void;
+};
+}  // namespace detail
+
+class Save;
+
+namespace detail {
+template <class State, class = void>
+struct HasSave : std::false_type {};
+template <class State>
+struct HasSave<State,
+               std::void_t<decltype(std::declval<const State&>().save(std::declval<Save&>()))>>
+    : std::true_type {};
 }  // namespace detail
 
 // Writes a record to the host's log, as "module.NAME". `level`: HRMR_DEBUG to HRMR_ERROR. Any
@@ -101,6 +136,35 @@ struct Same {
 inline void log(int level, std::string_view message) {
   detail::host->log(detail::context, level, detail::bytes(message));
 }
+
+// What the generation before has saved; false: there is none.
+struct Previous {
+  uint64_t schema = 0;  // what it said of the layout of `bytes`
+  std::string_view bytes;
+  bool exists = false;
+  explicit operator bool() const { return exists; }
+};
+
+// Where a state's `save` writes to. Errors are exceptions: the reload then fails with their text,
+// and this generation serves on.
+class Save {
+ public:
+  explicit Save(hrmr_save* raw) : raw_(raw) {}
+
+  // The module's own number for the layout of the bytes; 0 unless set.
+  Save& schema(uint64_t number) {
+    raw_->schema = number;
+    return *this;
+  }
+  // Appends; copied at once. At most 256 MiB in all; more makes the save fail.
+  Save& write(std::string_view bytes) {
+    raw_->host->save(raw_, detail::bytes(bytes));
+    return *this;
+  }
+
+ private:
+  hrmr_save* raw_;
+};
 
 class Request {
  public:
@@ -231,6 +295,15 @@ class Module {
     return value.data == nullptr ? otherwise : detail::view(value);
   }
 
+  // What the generation that this one replaces has saved. To refuse it, throw: the old generation
+  // then serves on, its state untouched. Lives until load returns.
+  Previous previous() const {
+    if (raw_->previous_state.data == nullptr) return {};
+    return {raw_->previous_schema, detail::view(raw_->previous_state), true};
+  }
+  // 1 for the first load of the module, and one more for each that succeeded.
+  uint64_t generation() const { return raw_->generation; }
+
   // HRMR_OK, or why the host refused the first route that it refused; the load then fails.
   int result() const { return result_; }
 
@@ -320,19 +393,35 @@ struct Entry {
     detail::free_bound_list();
   }
 
- private:
   using Returned = decltype(load_function(std::declval<Module&>()));
+  using State = typename detail::Pointee<Returned>::Type;
+
+  static int save_state(void* state, hrmr_save* raw) noexcept {
+    try {
+      if constexpr (detail::HasSave<State>::value) {
+        Save save(raw);
+        static_cast<const State*>(state)->save(save);
+      }
+      return HRMR_OK;
+    } catch (const std::exception& error) {
+      return raw->host->save_error(raw, detail::bytes(error.what()));
+    } catch (...) {
+      return raw->host->save_error(raw, HRMR_BYTES("unknown exception"));
+    }
+  }
+  static constexpr auto saver = detail::HasSave<State>::value ? &save_state : nullptr;
 };
 
 }  // namespace hrmr
 
 // Exports the module: its name (that of the file without suffix), its version, and its load:
 // void(hrmr::Module&), or one that returns a State* or std::unique_ptr<State>, which is deleted
-// when the generation is gone.
-#define HRMR_MODULE(name, version, load_function)                                   \
-  HRMR_EXPORT const hrmr_module hrmr_module_v1 = {sizeof(hrmr_module),              \
-                                                  HRMR_ABI,                         \
-                                                  name,                             \
-                                                  version,                          \
-                                                  hrmr::Entry<load_function>::load, \
-                                                  hrmr::Entry<load_function>::unload};
+// when the generation is gone, and whose `save`, if there is one, hands it to the next.
+#define HRMR_MODULE(name, version, load_function)                                     \
+  HRMR_EXPORT const hrmr_module hrmr_module_v1 = {sizeof(hrmr_module),                \
+                                                  HRMR_ABI,                           \
+                                                  name,                               \
+                                                  version,                            \
+                                                  hrmr::Entry<load_function>::load,   \
+                                                  hrmr::Entry<load_function>::unload, \
+                                                  hrmr::Entry<load_function>::saver};

@@ -15,6 +15,7 @@ namespace {
 struct NoOwner final : StreamOwner {
   void on_batch_done(Batch&) override {}
   void on_command_done(std::string_view) override {}
+  void on_hold_over(bool) override {}
 };
 
 // Notes what it is asked for and does none of it.

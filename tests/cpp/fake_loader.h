@@ -1,6 +1,8 @@
 // FakeLoader: modules that are text files, for tests of what surrounds loaders. Each line of the
-// file is one prefix ("raw:X" and "http:X" say the framing); "FAIL why" makes the load fail, "STAY"
-// the close. A route answers the whole text. FakeModules: a registry on a folder of them.
+// file is one prefix ("raw:X" and "http:X" say the framing). Other lines: "FAIL why" makes the open
+// fail, "REFUSE why" the load, "STAY" the close; "SAVE text" is the state that the module hands on,
+// "SAVE! why" a save that fails; "WARN text" its warning. A route answers the whole text.
+// FakeModules: a registry on a folder of them.
 #pragma once
 
 #include <filesystem>
@@ -21,12 +23,47 @@ namespace hrmr::test {
 class FakeLoader final : public modules::Loader {
  public:
   struct Image final : modules::Image {
+    Result<modules::Registrations> load(const modules::LoadArguments& arguments) override {
+      if (arguments.previous != nullptr) {
+        loader->events.push_back("load " + name + " from " + arguments.previous->bytes);
+      }
+      if (loader->during_load) loader->during_load(name.substr(0, name.find(' ')));
+      const std::string why = value_of("REFUSE ");
+      if (!why.empty()) return Status::error(why);
+      modules::Registrations registered;
+      registered.version = "0";
+      std::istringstream lines(*content);
+      for (std::string line; std::getline(lines, line);) {
+        const bool is_word =
+            line.rfind("STAY", 0) == 0 || line.rfind("SAVE", 0) == 0 || line.rfind("WARN ", 0) == 0;
+        if (!is_word) registered.routes.push_back(make_route(line, *content));
+      }
+      return registered;
+    }
+    bool saves_state() const override { return contains(*content, "SAVE"); }
+    Result<modules::SavedState> save_state() override {
+      loader->events.push_back("save " + name);
+      const std::string why = value_of("SAVE! ");
+      if (!why.empty()) return Status::error(why);
+      return modules::SavedState{1, value_of("SAVE ")};
+    }
     void unload() override { loader->events.push_back("unload " + name); }
     Status close() override {
       loader->events.push_back("close " + name);
       if (contains(*content, "STAY")) return Status::error("still mapped: it said so");
       return Status::ok();
     }
+    std::string warning() const override { return value_of("WARN "); }
+
+    // What follows that word in its line; empty: there is no such line.
+    std::string value_of(const std::string& word) const {
+      std::istringstream lines(*content);
+      for (std::string line; std::getline(lines, line);) {
+        if (line.rfind(word, 0) == 0) return line.substr(word.size());
+      }
+      return "";
+    }
+
     FakeLoader* loader = nullptr;
     std::string name;  // "http 3"
     std::shared_ptr<const std::string> content;
@@ -36,25 +73,19 @@ class FakeLoader final : public modules::Loader {
 
   std::string_view suffix() const override { return suffix_; }
 
-  Result<modules::LoadedModule> load(const modules::LoadRequest& request) override {
+  Result<std::unique_ptr<modules::Image>> open(const modules::OpenRequest& request) override {
     requests.push_back(request);
-    if (during_load) during_load(request.name);
-    const auto content =
-        std::make_shared<const std::string>(request.path.empty() ? text : read_file(request.path));
-    modules::LoadedModule loaded;
-    loaded.version = "0";
-    std::istringstream lines(*content);
-    for (std::string line; std::getline(lines, line);) {
-      if (line.rfind("FAIL ", 0) == 0) return Status::error(line.substr(5));
-      if (line.rfind("THROW ", 0) == 0) throw std::runtime_error(line.substr(6));
-      if (line != "STAY") loaded.routes.push_back(make_route(line, *content));
-    }
+    if (during_open) during_open(request.name);
     auto image = std::make_unique<Image>();
     image->loader = this;
     image->name = request.name + " " + std::to_string(request.generation);
-    image->content = content;
-    loaded.image = std::move(image);
-    return loaded;
+    image->content =
+        std::make_shared<const std::string>(request.path.empty() ? text : read_file(request.path));
+    const std::string why = image->value_of("FAIL ");
+    if (!why.empty()) return Status::error(why);
+    const std::string thrown = image->value_of("THROW ");
+    if (!thrown.empty()) throw std::runtime_error(thrown);
+    return std::unique_ptr<modules::Image>(std::move(image));
   }
 
   bool is_same_content(const std::string& path, const modules::Image& image) const override {
@@ -73,7 +104,8 @@ class FakeLoader final : public modules::Loader {
 
   std::string text;  // of modules without a file
   std::vector<std::string> events;
-  std::vector<modules::LoadRequest> requests;
+  std::vector<modules::OpenRequest> requests;
+  std::function<void(const std::string& name)> during_open;
   std::function<void(const std::string& name)> during_load;
   mutable int comparisons = 0;
 

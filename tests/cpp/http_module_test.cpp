@@ -114,9 +114,27 @@ int fail(hrmr_reply* reply, int status, hrmr_bytes message) {
 
 const void* extension(const char*) { return nullptr; }
 
-const hrmr_host kHost = {sizeof(hrmr_host), HRMR_ABI,   "test",      add_route, config,
-                         set_error,         write_log,  write_body,  reserve,   commit,
-                         set_status,        add_header, close_after, fail,      extension};
+hrmr_host make_host() {
+  hrmr_host host{};
+  host.size = sizeof host;
+  host.abi = HRMR_ABI;
+  host.version = "test";
+  host.add_route = add_route;
+  host.config = config;
+  host.set_error = set_error;
+  host.log = write_log;
+  host.write = write_body;
+  host.reserve = reserve;
+  host.commit = commit;
+  host.status = set_status;
+  host.header = add_header;
+  host.close = close_after;
+  host.fail = fail;
+  host.extension = extension;
+  return host;
+}
+
+const hrmr_host kHost = make_host();
 
 // --- the folder ---
 

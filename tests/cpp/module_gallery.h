@@ -13,6 +13,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <map>
 #include <memory>
 #include <sstream>
@@ -21,6 +22,7 @@
 #include <vector>
 
 #include "base/log.h"
+#include "modules/load_call.h"
 #include "modules/native_loader.h"
 #include "modules/registry.h"
 
@@ -169,16 +171,31 @@ class FakeLoops final : public modules::Publisher {
  public:
   explicit FakeLoops(unsigned loops = 1) : loops_(loops) {}
 
-  void publish(std::shared_ptr<const modules::RouteTable> new_table,
-               const std::vector<modules::Module*>& retired) override {
+  void publish(const modules::Publication& change) override {
     ++publications;
-    table = std::move(new_table);
+    changes.push_back(change);
+    table = change.table;
     tables.push_back(table);
     for (unsigned loop = 0; loop < loops_; ++loop) {
-      for (modules::Module* module : retired) {
+      for (modules::Module* module : change.resting) {
+        if (module->rest_on(loop)) drained.push_back(module);
+      }
+      for (modules::Module* module : change.resumed) module->resume_on(loop);
+      for (modules::Module* module : change.retired) {
         if (module->retire_on(loop)) drained.push_back(module);
       }
     }
+    if (on_publish) on_publish(change);
+  }
+  bool wait_drained(modules::Module& module, uint64_t) override {
+    if (on_wait) on_wait(module);
+    return !waits_in_vain && std::erase(drained, &module) != 0;
+  }
+  void forget_drained(modules::Module& module) override { std::erase(drained, &module); }
+  modules::InUse count_use(modules::Module& module) override {
+    size_t requests = 0;
+    for (unsigned loop = 0; loop < loops_; ++loop) requests += module.pins_on(loop);
+    return {requests, module.deferred()};
   }
 
   modules::RouteMatch match(const std::string& bytes) const {
@@ -192,7 +209,11 @@ class FakeLoops final : public modules::Publisher {
 
   std::shared_ptr<const modules::RouteTable> table;
   std::vector<std::shared_ptr<const modules::RouteTable>> tables;  // every one so far
+  std::vector<modules::Publication> changes;
   std::vector<modules::Module*> drained;
+  std::function<void(const modules::Publication&)> on_publish;
+  std::function<void(modules::Module&)> on_wait;  // before a wait looks at `drained`
+  bool waits_in_vain = false;
   int publications = 0;
 
  private:

@@ -10,23 +10,31 @@
 #include <string>
 #include <vector>
 
+#include "base/limits.h"
 #include "module_gallery.h"
 
 using hrmr::Log;
 using hrmr::Result;
-using hrmr::modules::LoadedModule;
-using hrmr::modules::LoadRequest;
+using hrmr::modules::Image;
+using hrmr::modules::LoadArguments;
 using hrmr::modules::ModuleConfig;
 using hrmr::modules::NativeLoader;
+using hrmr::modules::OpenRequest;
+using hrmr::modules::Registrations;
 using hrmr::modules::Route;
 using hrmr::modules::RouteFraming;
 using hrmr::modules::Run;
+using hrmr::modules::SavedState;
 using hrmr::test::call;
 using hrmr::test::compiled;
 using hrmr::test::contains;
 using hrmr::test::good_module;
 
 namespace {
+
+struct LoadedModule : Registrations {
+  std::unique_ptr<Image> image;
+};
 
 // One loader, a folder for users' files and one for private copies.
 class Bench {
@@ -36,19 +44,31 @@ class Bench {
     hrmr::test::write_file(path, content);
     return path;
   }
-  LoadRequest request(const std::string& name) {
-    LoadRequest request;
+  OpenRequest request(const std::string& name) {
+    OpenRequest request;
     request.name = name;
     request.path = files_ / (name + ".so");
     request.generation = ++generation_;
     request.private_path = private_ / (name + ".g" + std::to_string(generation_) + ".so");
-    request.config = &config;
     return request;
   }
-  Result<LoadedModule> load(const std::string& name) { return loader.load(request(name)); }
-  Result<LoadedModule> load(const std::string& name, const std::string& content) {
+  Result<LoadedModule> load(const std::string& name, const SavedState* previous = nullptr) {
+    Result<std::unique_ptr<Image>> opened = loader.open(request(name));
+    if (!opened.is_ok()) return opened.status();
+    LoadedModule loaded;
+    loaded.image = opened.take();
+    Result<Registrations> registered = loaded.image->load({&config, previous});
+    if (!registered.is_ok()) {
+      CHECK(loaded.image->close().is_ok());
+      return registered.status();
+    }
+    static_cast<Registrations&>(loaded) = registered.take();
+    return loaded;
+  }
+  Result<LoadedModule> load(const std::string& name, const std::string& content,
+                            const SavedState* previous = nullptr) {
     put(name, content);
-    return load(name);
+    return load(name, previous);
   }
   // The error of a load that must fail and leave nothing behind.
   std::string refusal(const std::string& name, const std::string& content) {
@@ -201,10 +221,10 @@ TEST_CASE("refuses what is no module, in words that say why") {
   const std::vector<Case> cases = {
       {"no_entry.c", {}, {"no_entry.so is not an HRMR module", "HRMR_MODULE"}},
       {"missing_symbol.c", {}, {"missing_symbol.so: undefined symbol: nobody_defines_this"}},
-      {"wrong_abi_major.c", {}, {"for HRMR ABI 2.0, this host speaks 1.0", "hrmr build"}},
-      {"newer_minor.c", {}, {"for HRMR ABI 1.1, this host speaks 1.0", "hrmr build"}},
+      {"wrong_abi_major.c", {}, {"for HRMR ABI 2.0, this host speaks 1.1", "hrmr build"}},
+      {"newer_minor.c", {}, {"for HRMR ABI 1.2, this host speaks 1.1", "hrmr build"}},
       {"no_size.c", {}, {"does not set `size`"}},
-      {"small_size.c", {}, {"has 16 bytes, ABI 1.0 has at least 48"}},
+      {"small_size.c", {}, {"has 16 bytes, ABI 1.1 has at least 48"}},
       {"wrong_name.c", {}, {"calls itself 'somebody_else', its file calls it 'wrong_name'"}},
       {"no_load.c", {}, {"no load function"}},
       {"load_fails.c", {}, {"the database is not there"}},
@@ -303,6 +323,57 @@ TEST_CASE("says why a module stays mapped, and keeps its copy") {
     CHECK(contains(closed.message(), "(" + std::to_string(++kept) + " kept so far)"));
     CHECK(bench.private_files() == kept);
   }
+}
+
+TEST_CASE("hands a state from one generation to the next, or says why not") {
+  Bench bench;
+  const std::vector<std::string> flags = {"-fno-gnu-unique"};
+  LoadedModule first = bench.load("state", compiled("state.cpp", flags)).take();
+  CHECK(call(*first.routes[0], "STATE") == "generation 1");
+  REQUIRE(first.image->saves_state());
+  // It may be asked twice: the first time the new generation may have refused it.
+  CHECK(first.image->save_state().is_ok());
+  SavedState saved = first.image->save_state().take();
+  CHECK(saved.schema == 1);
+  CHECK(saved.bytes == "generation 1+");
+  LoadedModule second = bench.load("state", compiled("state.cpp", flags), &saved).take();
+  CHECK(call(*second.routes[0], "STATE") == "generation 1+");
+  saved.schema = 7;
+  CHECK(bench.load("state", &saved).message() == "schema 7 is unknown");
+  // Nothing at all is a state too.
+  const SavedState empty{1, ""};
+  LoadedModule third = bench.load("state", &empty).take();
+  CHECK(call(*third.routes[0], "STATE") == "");
+  close(first);
+  close(second);
+  close(third);
+  LoadedModule failing =
+      bench.load("state", compiled("state.cpp", {"-fno-gnu-unique", "-DSAVE_THROWS"})).take();
+  CHECK(failing.image->save_state().message() ==
+        "its state could not be saved: nothing to write to");
+  close(failing);
+  LoadedModule without = bench.load("good", good_module("good", "1", "GOOD")).take();
+  CHECK_FALSE(without.image->saves_state());
+  close(without);
+}
+
+TEST_CASE("refuses what would stay for ever once too much has, and nothing else") {
+  static Bench bench;  // until the process ends: the copies stay mapped
+  const std::string& staying = compiled("no_delete.c", {"-Wl,-z,nodelete"});
+  for (size_t i = 0; i < hrmr::limits::kKeptImagesMax; ++i) {
+    LoadedModule module = bench.load("no_delete", staying).take();
+    module.image->unload();
+    REQUIRE_FALSE(module.image->close().is_ok());
+  }
+  CHECK(bench.loader.kept_images() == hrmr::limits::kKeptImagesMax);
+  const std::string refusal = bench.load("no_delete", staying).message();
+  CHECK(contains(refusal, "64 old generations, 64 of them of this module, could not be unloaded"));
+  CHECK(contains(refusal, "restart HRMR; it was linked with -z nodelete"));
+  CHECK(bench.private_files() == hrmr::limits::kKeptImagesMax);
+  // It is refused when it has mended its ways, too: what it left behind is still there.
+  CHECK(contains(bench.load("no_delete", compiled("no_delete.c")).message(), "restart HRMR"));
+  LoadedModule other = bench.load("good", good_module("good", "1", "GOOD")).take();
+  close(other);
 }
 
 TEST_CASE("a thousand generations leave no map, no file and no descriptor behind") {

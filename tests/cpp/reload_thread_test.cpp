@@ -154,6 +154,7 @@ TEST_CASE("unloads what has drained before the next reload") {
   bench.thread.reload({}, bench.note("1"));
   REQUIRE(eventually([&] { return bench.notes().size() == 1; }));
   std::filesystem::remove(bench.folder / "a.fake");
+  bench.loops.waits_in_vain = true;
   bench.thread.reload({}, bench.note("2"));
   REQUIRE(eventually([&] { return bench.notes().size() == 2; }));
   Barrier barrier;
@@ -234,15 +235,19 @@ class ThreadedLoops final : public hrmr::modules::Publisher {
     }
   }
 
-  void publish(std::shared_ptr<const RouteTable> table,
-               const std::vector<Module*>& retired) override {
+  void publish(const hrmr::modules::Publication& change) override {
     std::atomic<size_t> left = loops_.size();
     for (Loop& loop : loops_) {
       const std::lock_guard lock(loop.mutex);
-      loop.letters.push_back({table, &retired, &left});
+      loop.letters.push_back({change.table, &change.retired, &left});
     }
     while (left != 0) std::this_thread::yield();
   }
+  bool wait_drained(Module& module, uint64_t deadline_ms) override {
+    return reload_thread_->wait_drained(&module, deadline_ms);
+  }
+  void forget_drained(Module& module) override { reload_thread_->forget_drained(&module); }
+  hrmr::modules::InUse count_use(Module&) override { return {}; }
 
   std::atomic<uint64_t> answered = 0;
   std::atomic<uint64_t> wrong = 0;

@@ -10,6 +10,7 @@
 
 using hrmr::modules::Route;
 using hrmr::modules::RouteFraming;
+using hrmr::modules::RouteMark;
 using hrmr::modules::RouteMatch;
 using hrmr::modules::RouteTable;
 
@@ -18,11 +19,11 @@ namespace {
 class Routes {
  public:
   void add(const std::string& prefix, RouteFraming framing = RouteFraming::kLine,
-           bool is_reloading = false) {
+           RouteMark mark = RouteMark::kNone) {
     routes_.push_back(std::make_unique<Route>());
     routes_.back()->prefix = prefix;
     routes_.back()->framing = framing;
-    entries_.push_back({routes_.back().get(), is_reloading});
+    entries_.push_back({routes_.back().get(), mark});
   }
   std::shared_ptr<const RouteTable> build() const { return RouteTable::build(entries_); }
   const std::vector<std::unique_ptr<Route>>& all() const { return routes_; }
@@ -120,11 +121,11 @@ TEST_CASE("routes of one framing are not seen by another") {
 
 TEST_CASE("says of a route that it is being reloaded") {
   Routes routes;
-  routes.add("A", RouteFraming::kLine, true);
-  routes.add("AB", RouteFraming::kLine, false);
+  routes.add("A", RouteFraming::kLine, RouteMark::kReject);
+  routes.add("AB", RouteFraming::kLine);
   const auto table = routes.build();
-  CHECK(table->match(RouteFraming::kLine, "A").is_reloading);
-  CHECK_FALSE(table->match(RouteFraming::kLine, "AB").is_reloading);
+  CHECK(table->match(RouteFraming::kLine, "A").mark == RouteMark::kReject);
+  CHECK(table->match(RouteFraming::kLine, "AB").mark == RouteMark::kNone);
 }
 
 TEST_CASE("agrees with a search of all prefixes on random routes and bytes") {

@@ -7,6 +7,8 @@
 #include <sys/socket.h>
 
 #include <atomic>
+#include <functional>
+#include <future>
 #include <memory>
 #include <string>
 #include <utility>
@@ -17,7 +19,7 @@
 
 namespace hrmr::test {
 
-using modules::LoadedModule;
+using modules::Registrations;
 using modules::Run;
 using server::Server;
 
@@ -39,36 +41,57 @@ struct Spec {
   modules::RouteFraming framing = modules::RouteFraming::kLine;
 };
 
-class NoImage final : public modules::Image {
- public:
-  explicit NoImage(std::atomic<int>& unloads) : unloads_(unloads) {}
-  void unload() override { ++unloads_; }
-  Status close() override { return Status::ok(); }
-
- private:
-  std::atomic<int>& unloads_;
+// What tests do while a module is reloaded; each may be empty.
+struct ReloadHooks {
+  std::function<std::string()> save;                        // there: the module has a state
+  std::function<Status(const std::string& previous)> load;  // "" without a state
 };
 
-class SpecLoader final : public modules::Loader {
+class SpecImage final : public modules::Image {
  public:
-  std::string_view suffix() const override { return {}; }
-  Result<LoadedModule> load(const modules::LoadRequest&) override {
-    LoadedModule loaded;
-    loaded.image = std::make_unique<NoImage>(unloads);
-    for (const Spec& spec : specs) {
+  SpecImage(std::vector<Spec> specs, ReloadHooks hooks, std::atomic<int>& unloads)
+      : specs_(std::move(specs)), hooks_(std::move(hooks)), unloads_(unloads) {}
+  bool saves_state() const override { return hooks_.save != nullptr; }
+  Result<modules::SavedState> save_state() override {
+    return modules::SavedState{0, hooks_.save()};
+  }
+  Result<Registrations> load(const modules::LoadArguments& arguments) override {
+    if (hooks_.load) {
+      const bool has_previous = arguments.previous != nullptr;
+      const Status allowed = hooks_.load(has_previous ? arguments.previous->bytes : "");
+      if (!allowed.is_ok()) return allowed;
+    }
+    Registrations registered;
+    for (const Spec& spec : specs_) {
       auto route = std::make_unique<modules::Route>();
       route->prefix = spec.prefix;
       route->run = spec.run;
       route->function = spec.function;
       route->context = const_cast<void*>(spec.context);
       route->framing = spec.framing;
-      loaded.routes.push_back(std::move(route));
+      registered.routes.push_back(std::move(route));
     }
-    return loaded;
+    return registered;
+  }
+  void unload() override { ++unloads_; }
+  Status close() override { return Status::ok(); }
+
+ private:
+  std::vector<Spec> specs_;
+  ReloadHooks hooks_;
+  std::atomic<int>& unloads_;
+};
+
+class SpecLoader final : public modules::Loader {
+ public:
+  std::string_view suffix() const override { return {}; }
+  Result<std::unique_ptr<modules::Image>> open(const modules::OpenRequest&) override {
+    return std::unique_ptr<modules::Image>(std::make_unique<SpecImage>(specs, hooks, unloads));
   }
   bool is_same_content(const std::string&, const modules::Image&) const override { return false; }
 
   std::vector<Spec> specs;
+  ReloadHooks hooks;
   std::atomic<int> unloads{0};
 };
 
@@ -145,10 +168,11 @@ class Client {
 };
 
 struct Running {
-  explicit Running(std::vector<Spec> specs, server::Options options = {}) {
+  explicit Running(std::vector<Spec> specs, server::Options options = {}, ReloadHooks hooks = {}) {
     auto owned = std::make_unique<SpecLoader>();
     loader = owned.get();
     loader->specs = std::move(specs);
+    loader->hooks = std::move(hooks);
     std::vector<std::unique_ptr<modules::Loader>> loaders;
     loaders.push_back(std::move(owned));
     // The second pool, Python's in the product; here its crew has nothing to do.
@@ -166,6 +190,11 @@ struct Running {
     loader->specs = std::move(specs);
     server->announce_inline_module("spec", *loader, ++revision);
     CHECK_FALSE(server->reload({"spec"}).has_failures());
+  }
+  // The same without waiting; the future has the outcome.
+  std::future<modules::ReloadReport> begin_reload() {
+    server->announce_inline_module("spec", *loader, ++revision);
+    return std::async(std::launch::async, [this] { return server->reload({"spec"}); });
   }
 
   SpecLoader* loader;

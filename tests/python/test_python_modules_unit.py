@@ -12,7 +12,7 @@ from textwrap import dedent
 
 import hrmr
 import pytest
-from hrmr.python_module import PythonModule, load_python, report
+from hrmr.python_module import PythonModule, open_python, report
 from hrmr.route import make_route
 
 PATH = "/nowhere/users.py"
@@ -34,12 +34,14 @@ def load() -> Iterator[Load]:
 
     def load_text(text: str, config: dict[str, str] | None = None) -> PythonModule:
         source = dedent(text).encode()
-        loaded.append(load_python("users", PATH, source, len(loaded) + 1, config or {}))
+        loaded.append(open_python("users", PATH, source, len(loaded) + 1))
+        loaded[-1].load(config or {}, None)
         return loaded[-1]
 
     yield load_text
     for module in loaded:
         module.unload()
+        module.close()
     assert "hrmr_modules.users" not in sys.modules
     assert PATH not in linecache.cache
 
@@ -128,7 +130,7 @@ def test_an_imported_function_named_load_is_left_alone(load: Load) -> None:
 
 def test_an_error_in_unload_goes_to_the_log(load: Load, caplog: pytest.LogCaptureFixture) -> None:
     module = load(GOOD + "def unload():\n    1 / 0\n")
-    module.unload()
+    module.close()
     assert [(r.name, r.getMessage()) for r in caplog.records] == [
         ("hrmr.module.users", "unload failed")
     ]
@@ -256,11 +258,12 @@ def test_report_logs_the_source_line_that_was_loaded_not_the_one_on_disk(
     path = tmp_path / "users.py"
     source = b"import hrmr\n@hrmr.route('A')\ndef f(r):\n    return 1 / 0  # loaded\n"
     path.write_text("something newer\n" * 9)
-    module = load_python("users", str(path), source, 1, {})
+    module = open_python("users", str(path), source, 1)
+    module.load({}, None)
     with pytest.raises(ZeroDivisionError) as error:
         module.routes[0][2](None)  # type: ignore[arg-type]
     report("users", error.value)
-    module.unload()
+    module.close()
     assert [(r.name, r.levelno) for r in caplog.records] == [("hrmr.module.users", logging.ERROR)]
     assert f'File "{path}", line 4, in f\n    return 1 / 0  # loaded' in caplog.text
 
@@ -314,5 +317,5 @@ def test_outcomes_tell_whether_all_went_well() -> None:
 
 
 def test_the_package_of_modules_is_a_package() -> None:
-    load_python("other", "/nowhere/other.py", b"x = 1", 1, {}).unload()
+    open_python("other", "/nowhere/other.py", b"x = 1", 1).close()
     assert isinstance(sys.modules["hrmr_modules"], types.ModuleType)
