@@ -31,6 +31,7 @@ from .errors import ClientError, HrmrError, OptionError
 from .kinds import FOREVER_S, Places, Seconds, Switch
 from .log import attach_log_handler
 from .options import TABLE, Option, Values, make_options, read_variables, unknown_variables
+from .reload_table import read_answer
 from .serve import serve
 from .server import Server
 
@@ -254,8 +255,9 @@ def reload_command(
     """Reload what changed in a running server.
 
     Reloads the modules whose files changed, loads new ones, unloads those whose files are gone;
-    or only the modules that are named. Prints what happened to each. Exits with 1 when a module
-    could not be loaded: its old version then serves on.
+    or only the modules that are named. Prints what happened to each: the generations of its code,
+    the milliseconds, and why a load failed. Exits with 1 when one did: its old version then serves
+    on.
 
     \b
     Examples:
@@ -275,8 +277,12 @@ def reload_command(
     if not lines[-1].startswith(("OK", "ERR ", "503 ")):
         begin = repr(lines[0][:_SHOWN_CHARACTERS_MAX])
         raise ClientError(f"{options.host}:{options.port} answered, but not as HRMR does: {begin}")
-    click.echo(answer, nl=not answer.endswith("\n"))
-    return 1 if any(line.startswith(("failed ", "ERR ", "503 ")) for line in lines) else 0
+    table = read_answer(answer)
+    if table is None:
+        click.echo(answer, nl=not answer.endswith("\n"))
+        return 1 if any(line.startswith(("failed ", "ERR ", "503 ")) for line in lines) else 0
+    click.echo("\n".join(table.lines()))
+    return 0 if table.ok else 1
 
 
 @click.command("sdk")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -116,7 +117,7 @@ def test_version_names_all_that_matters(tmp_path: Path) -> None:
         (["--modules", "nowhere"], "hrmr: --modules: there is no folder or file 'nowhere'"),
         (["--static", "nowhere"], "hrmr: --static: there is no folder 'nowhere'"),
         (["--config", "nowhere"], "hrmr: --config: there is no file 'nowhere'"),
-        (["--on-reload", "hold"], "hrmr: --on-reload: 'hold' is not one of swap, reject"),
+        (["--on-reload", "no"], "hrmr: --on-reload: 'no' is not one of auto, swap, hold, reject"),
         (["serve", "extra"], "hrmr: Got unexpected extra argument (extra)"),
         (["sreve"], "hrmr: No such command 'sreve'"),
         (["--port", "1", "reload"], "hrmr: put the command first: hrmr reload --port 1;"),
@@ -394,7 +395,11 @@ def test_reload_swaps_the_new_code_in(start_hrmr: StartHrmr, tmp_path: Path) -> 
     write_module(tmp_path, "greet.py", GREET_PY.replace("hello", "good day"))
     ran = run("reload", "--port", str(process.port), folder=tmp_path)
     assert (ran.returncode, ran.stderr) == (0, "")
-    assert "reloaded greet" in ran.stdout
+    head, *rows, total = ran.stdout.splitlines()
+    assert head.split() == ["MODULE", "RESULT", "GENERATION", "MS"]
+    assert re.fullmatch(r"greet +reloaded +1 -> 2 +[\d.]+", rows[2])
+    assert re.fullmatch(r"http +unchanged +1", rows[-1])
+    assert re.fullmatch(r"1 reloaded, \d unchanged in [\d.]+ ms", total)
     assert talk(process.port, "GREET ada") == "good day ada\n"
 
 

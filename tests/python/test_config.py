@@ -41,7 +41,9 @@ def test_every_option_has_its_documented_default() -> None:
         "modules": (),
         "bundled": True,
         "static": None,
-        "on_reload": "swap",
+        "on_reload": "auto",
+        "hold_timeout": 5.0,
+        "retire_timeout": 1.0,
         "drain_timeout": 10.0,
         "idle_timeout": 300.0,
         "body_max": 16 * 1024 * 1024,
@@ -122,8 +124,8 @@ def test_module_tables_become_flat_texts(read: ReadText) -> None:
 
 
 def test_on_reload_of_a_module_is_its_policy_and_not_its_configuration(read: ReadText) -> None:
-    config = read('[modules.users]\non_reload = "reject"\n')
-    assert config.policies == {"users": "reject"}
+    config = read('[modules.users]\non_reload = "hold"\nhold_timeout = 2\n')
+    assert config.policies == {"users": {"on_reload": "hold", "hold_timeout": 2.0}}
     assert config.modules == {"users": {}}
 
 
@@ -147,8 +149,8 @@ def test_on_reload_of_a_module_is_its_policy_and_not_its_configuration(read: Rea
             "server.drain_timeout: nan is not a number of seconds from 0 to 31536000",
         ),
         (
-            '[server]\non_reload = "hold"\n',
-            "server.on_reload: 'hold' is not one of swap, reject",
+            '[server]\non_reload = "wait"\n',
+            "server.on_reload: 'wait' is not one of auto, swap, hold, reject",
         ),
         (
             '[server]\nmodules = ["no"]\n',
@@ -165,7 +167,11 @@ def test_on_reload_of_a_module_is_its_policy_and_not_its_configuration(read: Rea
         ),
         (
             '[modules.a]\non_reload = "no"\n',
-            "modules.a.on_reload: 'no' is not one of swap, reject",
+            "modules.a.on_reload: 'no' is not one of auto, swap, hold, reject",
+        ),
+        (
+            '[modules.a]\nhold_timeout = "1s"\n',
+            "modules.a.hold_timeout: '1s' is not a number of seconds from 0 to 31536000",
         ),
         ('[modules.a]\n"b.c" = 1\nb.c = 2\n', "modules.a.b.c: is there twice"),
     ],
@@ -278,4 +284,4 @@ def test_a_server_in_a_program_has_no_bundled_modules_unless_asked() -> None:
 def test_configurations_may_come_from_python_values() -> None:
     configs, policies = module_tables({"a": {"n": 1, "on_reload": "reject"}}, "here")
     assert configs == {"a": {"n": "1"}}
-    assert policies == {"a": "reject"}
+    assert policies == {"a": {"on_reload": "reject"}}

@@ -294,7 +294,7 @@ def test_request_in_flight_finishes_on_the_old_code(
         held.send(f"HOLD {gate.path}\nVERSION\n")
         gate.wait_for_handler()
         editions.put("B")
-        assert outcome_of(reload(server.port)) == "reloaded versioned generation 1 -> 2"
+        assert "; note: generation 1 is still in use by " in reload(server.port)[0]
         assert ask(server.port, "VERSION") == "version B"
         editions.remove()
         assert outcome_of(reload(server.port)) == "removed versioned generation 2"
@@ -311,14 +311,14 @@ def test_many_old_generations_wait_for_their_requests(
     serve: Serve, editions: Editions, make_gate: MakeGate
 ) -> None:
     editions.put("A")
-    server = serve("--threads", "8", "--python-threads", "8")
+    server = serve("--threads", "8", "--python-threads", "8", "--retire-timeout", "0")
     gates, held = [make_gate(f"gate{n}") for n in range(6)], []
     for turn, gate in enumerate(gates):
         held.append(Client(server.port))
         held[-1].send(f"HOLD {gate.path}\n")
         gate.wait_for_handler()
         editions.put("BA"[turn % 2])
-        assert outcome_of(reload(server.port)).endswith(f"generation {turn + 1} -> {turn + 2}")
+        assert f"generation {turn + 1} -> {turn + 2} in" in reload(server.port)[0]
     # Out of order, so that each is freed by its own request and not by an older one.
     for turn in (3, 0, 5, 1, 4, 2):
         gates[turn].open()
@@ -467,7 +467,7 @@ def check_refused(port: int, reason: str) -> None:
 
 
 BROKEN_BUILDS = {
-    "wrong ABI": ({"WRONG_ABI": "1"}, "compiled for HRMR ABI 2.0, this host speaks 1.0"),
+    "wrong ABI": ({"WRONG_ABI": "1"}, "compiled for HRMR ABI 2.0, this host speaks 1.1"),
     "no entry": ({"NO_ENTRY": "1"}, "does not export hrmr_module_v1"),
     "load refuses": ({"REFUSES": "1"}, "refused on purpose"),
     "other name": ({"NAME": '"other"'}, "calls itself 'other', its file calls it 'versioned'"),
