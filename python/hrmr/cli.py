@@ -160,7 +160,7 @@ def _options_of_table(command: click.Command) -> click.Command:
 
 def _click_option(option: Option) -> click.Option:
     if isinstance(option.kind, Switch):
-        flags = f"{option.flag}/--no-{option.name}"
+        flags = f"{option.flag}/--no-{option.flag.removeprefix('--')}"
         return click.Option([flags], default=None, help=_help_of(option))
     is_list = isinstance(option.kind, Places)
     return click.Option(
