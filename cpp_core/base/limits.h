@@ -101,6 +101,17 @@ inline constexpr uint64_t kTimerIntervalMsMax = 24 * 3600 * 1000;
 inline constexpr uint64_t kHoldTimeoutMs = 5000;
 inline constexpr uint64_t kRetireTimeoutMs = 1000;
 
+// --- crash reports ---
+// Room for the signal handlers of a thread: a signal's own frame (some 12 KiB with AMX), the
+// unwinder, and the paths and names of a report.
+inline constexpr size_t kAlternateStackBytes = 64 * 1024;
+// The innermost ones; deeper ones are mostly the same few of a recursion.
+inline constexpr size_t kBacktraceFramesMax = 64;
+inline constexpr size_t kSymbolBytesMax = 512;
+inline constexpr size_t kExceptionBytesMax = 512;  // type and text of the one that nobody caught
+// A report takes milliseconds; one that hangs ends with the process.
+inline constexpr unsigned kCrashReportS = 10;
+
 // --- log ---
 // One loop says at most once in this time that its queue is full.
 inline constexpr uint64_t kOverloadWarnMs = 10'000;
