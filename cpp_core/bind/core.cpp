@@ -58,6 +58,7 @@ server::Options server_options(const py::dict& options) {
   parsed.idle_timeout_ms = option<uint64_t>(options, "idle_timeout_ms");
   parsed.drain_timeout_ms = option<uint64_t>(options, "drain_timeout_ms");
   parsed.admin_from_anywhere = option<std::string>(options, "admin") == "any";
+  parsed.crash_report = option<bool>(options, "crash_report");
   parsed.registry = registry_options(options);
   return parsed;
 }

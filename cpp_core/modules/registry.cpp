@@ -5,6 +5,7 @@
 #include <set>
 #include <utility>
 
+#include "base/call_site.h"
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/limits.h"
@@ -257,10 +258,12 @@ Status ModuleRegistry::open_candidate(Step& step) {
   request.name = name;
   request.path = step.found->path;
   request.generation = known.last_generation + 1;
+  // base/mapped_code.cpp takes this apart when the module crashes.
   request.private_path =
       private_folder_.path() + "/" + name + ".g" + std::to_string(request.generation);
   if (known.failed_loads != 0) request.private_path += "." + std::to_string(known.failed_loads);
   request.private_path += step.found->loader->suffix();
+  const CallScope scope({name, request.generation, "load"});
   Result<std::unique_ptr<Image>> image =
       safely<std::unique_ptr<Image>>([&] { return step.found->loader->open(request); });
   if (!image.is_ok()) return image.status();
@@ -327,12 +330,14 @@ Status ModuleRegistry::load_candidate(Step& step) {
   arguments.config = config == options_.configs.end() ? &no_config : &config->second;
   SavedState saved;
   if (step.takes_state_over()) {
+    const CallScope scope({step.outcome.name, step.old_module()->generation(), "save_state"});
     Result<SavedState> result =
         safely<SavedState>([&] { return step.old_module()->image_->save_state(); });
     if (!result.is_ok()) return result.status();
     saved = result.take();
     arguments.previous = &saved;
   }
+  const CallScope scope({step.outcome.name, step.known->last_generation + 1, "load"});
   Result<Registrations> loaded = safely<Registrations>([&] { return step.image->load(arguments); });
   if (!loaded.is_ok()) return loaded.status();
   return adopt(step, loaded.take());
@@ -473,6 +478,7 @@ std::string ModuleRegistry::use_of(Module& module) {
 }
 
 Status ModuleRegistry::unload(Module& module) {
+  const CallScope scope({module.name(), module.generation(), "unload"});
   module.image_->unload();
   Status closed = module.image_->close();
   if (closed.is_ok()) {
@@ -485,6 +491,7 @@ Status ModuleRegistry::unload(Module& module) {
 
 // Of a step that failed: what was opened for it, and has never served.
 void ModuleRegistry::discard(Step& step) {
+  const CallScope scope({step.outcome.name, step.known->last_generation + 1, "unload"});
   std::unique_ptr<Image> image = std::move(step.image);
   if (step.candidate != nullptr) {
     image = std::move(step.candidate->image_);

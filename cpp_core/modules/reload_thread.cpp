@@ -12,6 +12,7 @@
 #include <thread>
 #include <utility>
 
+#include "base/alternate_stack.h"
 #include "base/signals.h"
 
 namespace hrmr::modules {
@@ -71,6 +72,7 @@ void ReloadThread::State::guard(const Call& call) {
 
 void ReloadThread::State::run() {
   pthread_setname_np(pthread_self(), "hrmr-reload");
+  const AlternateStack signal_stack;
   std::unique_lock lock(mutex);
   for (;;) {
     arrived.wait(lock, [this] { return is_stopping || !jobs.empty() || !drained.empty(); });

@@ -4,6 +4,7 @@
 #include <string>
 #include <type_traits>
 
+#include "base/call_site.h"
 #include "server/host_table.h"
 
 namespace hrmr::server {
@@ -42,6 +43,9 @@ hrmr_request module_view(const Exchange& exchange, std::string_view peer) {
 // A C++ exception must not leave a module (abi.h); one that does all the same ends here and not the
 // server.
 int call_guarded(const modules::Route& route, const hrmr_request& request, hrmr_reply& reply) {
+  const modules::Module& module = *route.module;
+  const CallScope scope(
+      {module.name(), module.generation(), route.prefix, true, request.bytes.size});
   try {
     return route.function(&request, &reply, route.context);
   } catch (...) {

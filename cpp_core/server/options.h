@@ -23,6 +23,7 @@ struct Options {
   uint64_t idle_timeout_ms = 300'000;  // 0: none
   uint64_t drain_timeout_ms = 10'000;  // how long SHUTDOWN waits for requests in flight
   bool admin_from_anywhere = false;    // RELOAD and SHUTDOWN from other machines too
+  bool crash_report = true;            // see base/crash_signals.h
   modules::RegistryOptions registry;
 };
 

@@ -103,6 +103,7 @@ Status Server::start(modules::ReloadReport& loaded) {
     address.port = net::bound_port(listening.back().get());
   }
   port_ = address.port;
+  if (options_.crash_report) crash_signals_.emplace();
   const Status started = start_threads();
   if (!started.is_ok()) {
     stop_threads();
@@ -140,6 +141,7 @@ void Server::stop_threads() {
   if (python_pool_ != nullptr) (void)python_pool_->stop(at_once_ms);
   for (const auto& shard : shards_) shard->stop();
   registry_->unload_all();
+  crash_signals_.reset();
   log_.close();
   const std::lock_guard lock(mutex_);
   loaded_.clear();

@@ -11,9 +11,11 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "base/crash_signals.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/status.h"
@@ -87,6 +89,7 @@ class Server final : public ShardOwner, public modules::Publisher {
   std::unique_ptr<work::WorkerPool> pool_;
   std::unique_ptr<work::WorkerPool> python_pool_;
   std::vector<std::unique_ptr<Shard>> shards_;
+  std::optional<CrashSignals> crash_signals_;  // while it runs
   std::atomic<size_t> connections_{0};
   uint16_t port_ = 0;
   Fd stopped_fd_;

@@ -7,6 +7,7 @@
 #include <system_error>
 #include <utility>
 
+#include "base/alternate_stack.h"
 #include "base/signals.h"
 
 namespace hrmr::server {
@@ -50,6 +51,7 @@ Status Shard::start() {
   try {
     thread_ = std::thread([this, name] {
       pthread_setname_np(pthread_self(), name.c_str());
+      const AlternateStack signal_stack;
       loop_.run();
       close_all();
     });

@@ -10,6 +10,7 @@
 #include <thread>
 #include <utility>
 
+#include "base/alternate_stack.h"
 #include "base/check.h"
 #include "base/limits.h"
 #include "base/signals.h"
@@ -69,6 +70,7 @@ struct WorkerPool::State {
 
 void WorkerPool::State::work(unsigned index) noexcept {
   pthread_setname_np(pthread_self(), thread_name(options.name, index).c_str());
+  const AlternateStack signal_stack;
   crew->thread_begins();
   while (Job* job = next_job()) run_group(workers[index], job);
   crew->thread_ends();

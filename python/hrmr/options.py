@@ -141,6 +141,9 @@ class Options:
         Choice(("debug", "info", "warning", "error")), "info", LOG, "Least level that is logged."
     )
     log_format: str = _row(Choice(("text", "json")), "text", LOG, "Lines for people or programs.")
+    crash_report: bool = _row(
+        Switch(), True, LOG, "When a module crashes, say which and where before the process ends."
+    )
 
 
 class OptionValues(TypedDict, total=False):
@@ -162,6 +165,7 @@ class OptionValues(TypedDict, total=False):
     max_connections: int
     queue: int
     log_level: str
+    crash_report: bool
 
 
 def _table() -> dict[str, Option]:

@@ -272,6 +272,7 @@ class Server:
             "max_connections": options.max_connections,
             "idle_timeout_ms": round(options.idle_timeout * 1000),
             "drain_timeout_ms": round(options.drain_timeout * 1000),
+            "crash_report": options.crash_report,
             "places": [*bundled, *options.modules],
             "configs": self._module_configs(),
             "policy": options.on_reload,

@@ -51,6 +51,7 @@ def test_every_option_has_its_documented_default() -> None:
         "queue": 4096,
         "log_level": "info",
         "log_format": "text",
+        "crash_report": True,
     }
 
 
