@@ -82,8 +82,10 @@ void write_frame(SignalText& out, const Crash& crash, size_t index) {
   out.text("  #").number(index).text(" ");
   const uint64_t address = instruction_at(crash, index);
   MappedCode code;
-  if (!find_mapped_code(address, code)) {
-    out.hex(reinterpret_cast<uint64_t>(crash.frames[index])).text("  (no code is there)\n");
+  const bool is_mapped = find_mapped_code(address, code);
+  if (!is_mapped || code.path[0] == '\0') {
+    const bool is_code = is_mapped && code.is_executable;
+    out.hex(address).text(is_code ? "  (not of a file)\n" : "  (no code is there)\n");
     return;
   }
   const std::string_view path(code.path);
@@ -105,7 +107,7 @@ void write_frame(SignalText& out, const Crash& crash, size_t index) {
 
 }  // namespace
 
-void write_crash_report(const Crash& crash, int fd) {
+bool write_crash_head(const Crash& crash, int fd) {
   SignalText out(fd);
   out.text("hrmr: fatal: ").text(name_of_signal(crash.signal));
   bool is_module = false;
@@ -121,8 +123,11 @@ void write_crash_report(const Crash& crash, int fd) {
   if (!crash.exception.empty()) {
     out.text("uncaught exception ").shown(crash.exception).text("\n");
   }
-  // What is known by now is out, whatever becomes of the rest.
-  out.flush();
+  return is_module;
+}
+
+void write_crash_frames(const Crash& crash, bool is_module, int fd) {
+  SignalText out(fd);
   for (size_t i = 0; i < crash.frame_count; ++i) {
     write_frame(out, crash, i);
     out.flush();

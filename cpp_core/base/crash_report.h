@@ -24,8 +24,10 @@ struct Crash {
   bool is_exact = false;
 };
 
-// Says what current_call of this thread says, or, on a thread of a module's own, what the first
-// frame in a module's code says.
-void write_crash_report(const Crash& crash, int fd);
+// The first lines: what current_call of this thread says, or else, on a thread of a module's own,
+// what the first frame in a module's code says. True: it was a module.
+bool write_crash_head(const Crash& crash, int fd);
+// The rest.
+void write_crash_frames(const Crash& crash, bool is_module, int fd);
 
 }  // namespace hrmr

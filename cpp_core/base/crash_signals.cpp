@@ -2,6 +2,7 @@
 
 #include <cxxabi.h>
 #include <execinfo.h>
+#include <sys/uio.h>
 #include <ucontext.h>
 #include <unistd.h>
 
@@ -19,8 +20,10 @@
 #include <string_view>
 #include <typeinfo>
 
+#include "base/call_site.h"
 #include "base/crash_report.h"
 #include "base/limits.h"
+#include "base/mapped_code.h"
 
 namespace hrmr {
 
@@ -69,30 +72,78 @@ void limit_time() {
   ::alarm(limits::kCrashReportS);
 }
 
-// Where the thread was when the signal came; null: this machine's registers are not known here.
-void* interrupted_at(const void* context) {
-  const auto& registers = static_cast<const ucontext_t*>(context)->uc_mcontext;
-#if defined(__x86_64__)
-  return reinterpret_cast<void*>(registers.gregs[REG_RIP]);
-#elif defined(__aarch64__)
-  return reinterpret_cast<void*>(registers.pc);
-#elif defined(__riscv)
-  return reinterpret_cast<void*>(registers.__gregs[REG_PC]);
-#else
-  static_cast<void>(registers);
-  return nullptr;
-#endif
+bool is_code(uint64_t address) {
+  MappedCode code;
+  return find_mapped_code(address, code) && code.is_executable;
 }
 
-void report(int signal, const siginfo_t& info, const void* context) {
-  void* frames[limits::kBacktraceFramesMax];
-  const int taken = ::backtrace(frames, std::size(frames));
-  void** const end = frames + std::max(taken, 0);
-  // Those above are of this handler.
-  void** first = std::find(frames, end, interrupted_at(context));
+// The innermost frames of the code that the signal interrupted.
+class Backtrace {
+ public:
+  explicit Backtrace(mcontext_t& registers) {
+#if defined(__x86_64__)
+    take(registers.gregs[REG_RIP], registers.gregs[REG_RSP]);
+#elif defined(__aarch64__)
+    take_from(registers.pc);
+#elif defined(__riscv)
+    take_from(registers.__gregs[REG_PC]);
+#else
+    static_cast<void>(registers);
+    take_from(0);
+#endif
+  }
+
+  void* const* frames() const { return frames_ + first_; }
+  size_t count() const { return count_ - first_; }
+  bool is_exact() const { return is_exact_; }
+
+ private:
+#if defined(__x86_64__)
+  // A call to where no code is, such as into a generation that is gone: the unwinder would look at
+  // that code and be the next to crash. Shown the registers as they were before the call, it begins
+  // at the caller.
+  void take(greg_t& instruction, greg_t& stack) {
+    const greg_t target = instruction;
+    greg_t caller = 0;
+    if (is_code(static_cast<uint64_t>(target))) return take_from(static_cast<uint64_t>(target));
+    // A read that fails, and does not crash, where there is no stack either.
+    const iovec here{&caller, sizeof caller};
+    const iovec there{reinterpret_cast<void*>(stack), sizeof caller};
+    if (::process_vm_readv(::getpid(), &here, 1, &there, 1, 0) == sizeof caller &&
+        is_code(static_cast<uint64_t>(caller))) {
+      instruction = caller;
+      stack += sizeof caller;
+      take_from(static_cast<uint64_t>(caller));
+      instruction = target;
+      stack -= sizeof caller;
+    }
+    // In place of the last frame of the handler.
+    if (first_ != 0) {
+      --first_;
+    } else {
+      count_ = 1;
+    }
+    frames_[first_] = reinterpret_cast<void*>(target);
+    is_exact_ = true;
+  }
+#endif
+
+  // `address`: of the innermost frame; those above it are of the handler.
+  void take_from(uint64_t address) {
+    count_ = static_cast<size_t>(std::max(::backtrace(frames_, std::size(frames_)), 0));
+    void** const found = std::find(frames_, frames_ + count_, reinterpret_cast<void*>(address));
+    is_exact_ = found != frames_ + count_;
+    first_ = is_exact_ ? static_cast<size_t>(found - frames_) : 0;
+  }
+
+  void* frames_[limits::kBacktraceFramesMax];
+  size_t first_ = 0;
+  size_t count_ = 0;
+  bool is_exact_ = false;
+};
+
+void report(int signal, const siginfo_t& info, void* context) {
   Crash crash;
-  crash.is_exact = first != end;
-  if (first == end) first = frames;
   crash.signal = signal;
   crash.code = info.si_code;
   crash.fault_address = reinterpret_cast<uint64_t>(info.si_addr);
@@ -100,9 +151,15 @@ void report(int signal, const siginfo_t& info, const void* context) {
   if (signal == SIGABRT && terminating_thread.load() == ::gettid()) {
     crash.exception = {exception_text, ::strnlen(exception_text, sizeof exception_text)};
   }
-  crash.frames = first;
-  crash.frame_count = static_cast<size_t>(end - first);
-  write_crash_report(crash, STDERR_FILENO);
+  // First what can be said without the stack, which may be in ruins: who unwinds it may crash.
+  const bool is_known = current_call != nullptr;
+  bool is_module = is_known && write_crash_head(crash, STDERR_FILENO);
+  const Backtrace backtrace(static_cast<ucontext_t*>(context)->uc_mcontext);
+  crash.frames = backtrace.frames();
+  crash.frame_count = backtrace.count();
+  crash.is_exact = backtrace.is_exact();
+  if (!is_known) is_module = write_crash_head(crash, STDERR_FILENO);
+  write_crash_frames(crash, is_module, STDERR_FILENO);
 }
 
 // A fault happens again when the handler returns, and so comes to the action before ours with all

@@ -90,13 +90,13 @@ bool find_mapped_code(uint64_t address, MappedCode& found) {
     uint64_t offset = 0;
     if (!take_number(line, 16, begin) || !take(line, "-") || !take_number(line, 16, end)) continue;
     if (address < begin || address >= end) continue;
+    found.is_executable = line.size() > 3 && line[3] == 'x';  // " r-xp"
     drop_word(line);
     if (!take(line, " ") || !take_number(line, 16, offset)) return false;
     drop_word(line);
     drop_word(line);
-    const size_t at = line.find('/');
-    if (at == std::string_view::npos) return false;
-    const std::string_view path = line.substr(at, sizeof found.path - 1);
+    line.remove_prefix(std::min(line.find('/'), line.size()));  // or "[heap]", or nothing
+    const std::string_view path = line.substr(0, sizeof found.path - 1);
     std::memcpy(found.path, path.data(), path.size());
     found.path[path.size()] = '\0';
     found.file_offset = address - begin + offset;

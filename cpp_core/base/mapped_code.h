@@ -15,11 +15,12 @@
 namespace hrmr {
 
 struct MappedCode {
-  char path[PATH_MAX] = {};  // empty: no file is mapped there
+  char path[PATH_MAX] = {};  // empty: it is not from a file
   uint64_t file_offset = 0;  // of the address
+  bool is_executable = false;
 };
 
-// False: nothing is mapped there, or not from a file.
+// False: nothing is mapped there.
 bool find_mapped_code(uint64_t address, MappedCode& found);
 
 // The module whose private copy a path is (see modules/private_folder.h and the paths that

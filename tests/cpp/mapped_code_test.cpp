@@ -55,14 +55,17 @@ TEST_CASE("code is found in the file that it came from") {
   std::error_code error;
   CHECK(std::string(code.path) == std::filesystem::read_symlink("/proc/self/exe", error));
   CHECK(code.file_offset != 0);
+  CHECK(code.is_executable);
 }
 
-TEST_CASE("where no file is mapped nothing is found") {
+TEST_CASE("what is mapped without a file has no path") {
   MappedCode code;
   CHECK_FALSE(find_mapped_code(0, code));
   CHECK_FALSE(find_mapped_code(UINT64_MAX, code));
   const int on_stack = 0;
-  CHECK_FALSE(find_mapped_code(reinterpret_cast<uint64_t>(&on_stack), code));
+  REQUIRE(find_mapped_code(reinterpret_cast<uint64_t>(&on_stack), code));
+  CHECK(std::string(code.path).empty());
+  CHECK_FALSE(code.is_executable);
 }
 
 struct Loaded {

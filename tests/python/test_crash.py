@@ -172,6 +172,20 @@ def test_frames_are_those_of_the_crash_innermost_first(
     assert report.frames[0].startswith("  #0 crash_segv.so (generation 1) + 0x")
 
 
+@pytest.mark.parametrize("line", ["CALL", "THREAD"])
+def test_call_into_nothing_shows_the_caller(
+    gallery: Crashing, serve_fragile: StartHrmr, line: str
+) -> None:
+    gallery("crash_stale_call.c")
+    server = serve_fragile()
+    send(server, line + "\n")
+    report = report_of(server)
+    assert report.signal == signal.SIGSEGV
+    assert "module 'crash_stale_call', generation 1, " in report.head
+    assert re.fullmatch(r"  #0 0x\w+  \(no code is there\)", report.frames[0])
+    assert report.functions()[0] == "call_what_is_gone"
+
+
 def test_offsets_are_those_that_addr2line_takes(
     gallery: Crashing, serve_fragile: StartHrmr
 ) -> None:
