@@ -1,5 +1,6 @@
 """Crashes of modules: one report that says where, then the end that would have come anyway."""
 
+import os
 import re
 import signal
 import subprocess
@@ -17,10 +18,10 @@ _COMPILE = ("-O1", "-g", "-fPIC", "-shared", "-fvisibility=hidden", "-pthread", 
 
 # Sanitizers report crashes themselves, and exit with a code of their own after it. Here the end
 # shall be the one that users see.
+_NOT_THEIRS = "handle_segv=0:handle_sigbus=0:handle_sigfpe=0:handle_sigill=0:handle_abort=0"
 _SANITIZERS = {
-    f"{name}_OPTIONS": "handle_segv=0:handle_sigbus=0:handle_sigfpe=0:handle_sigill=0"
-    ":handle_abort=0:detect_leaks=0"
-    for name in ("ASAN", "UBSAN", "TSAN")
+    name: f"{os.environ.get(name, '')}:{_NOT_THEIRS}".lstrip(":")
+    for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS")
 }
 
 Crashing = Callable[..., Path]
