@@ -237,10 +237,10 @@ Result<std::unique_ptr<modules::Image>> PythonLoader::open(const modules::OpenRe
   const SignalsAdopted adopted(signals_);
   const py::gil_scoped_acquire gil;
   return call_python<std::unique_ptr<modules::Image>>([&] {
-    py::object module = open_python_(request.name, request.path, py::bytes(source.value()),
-                                     request.generation);
-    std::unique_ptr<modules::Image> image = std::make_unique<PythonImage>(
-        std::move(module), report_, request.name, source.take());
+    py::object module =
+        open_python_(request.name, request.path, py::bytes(source.value()), request.generation);
+    std::unique_ptr<modules::Image> image =
+        std::make_unique<PythonImage>(std::move(module), report_, request.name, source.take());
     return image;
   });
 }

@@ -157,12 +157,13 @@ std::string demangled(std::string_view symbol) {
   return result == 0 && name != nullptr ? name.get() : terminated;
 }
 
-// The first dynamic symbol for which `is_wanted` says true; empty: none.
+// The first symbol of the table (SHT_DYNSYM, or SHT_SYMTAB if it was not stripped) for which
+// `is_wanted` says true; empty: none.
 template <class Predicate>
-std::string find_symbol(std::string_view bytes, const Predicate& is_wanted) {
+std::string find_symbol_in(std::string_view bytes, uint32_t table, const Predicate& is_wanted) {
   const std::vector<Elf64_Shdr> sections = read_sections(bytes);
   for (const Elf64_Shdr& section : sections) {
-    if (section.sh_type != SHT_DYNSYM || section.sh_link >= sections.size()) continue;
+    if (section.sh_type != table || section.sh_link >= sections.size()) continue;
     const uint64_t names = sections[section.sh_link].sh_offset;
     const uint64_t count = section.sh_size / sizeof(Elf64_Sym);
     for (const Elf64_Sym& symbol : read_table<Elf64_Sym>(bytes, section.sh_offset, count)) {
@@ -171,6 +172,11 @@ std::string find_symbol(std::string_view bytes, const Predicate& is_wanted) {
     }
   }
   return "";
+}
+
+template <class Predicate>
+std::string find_symbol(std::string_view bytes, const Predicate& is_wanted) {
+  return find_symbol_in(bytes, SHT_DYNSYM, is_wanted);
 }
 
 }  // namespace
@@ -203,6 +209,15 @@ std::string reasons_to_stay_mapped(std::string_view bytes) {
   std::string text;
   for (const std::string& reason : reasons) text += (text.empty() ? "" : "; ") + reason;
   return text;
+}
+
+bool has_own_sqlite(std::string_view bytes) {
+  const auto is_sqlite = [](const Elf64_Sym& symbol, std::string_view name) {
+    return symbol.st_shndx != SHN_UNDEF &&
+           (name == "sqlite3_open_v2" || name == "sqlite3_libversion");
+  };
+  return !find_symbol(bytes, is_sqlite).empty() ||
+         !find_symbol_in(bytes, SHT_SYMTAB, is_sqlite).empty();
 }
 
 }  // namespace hrmr::modules

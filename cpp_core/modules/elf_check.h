@@ -21,4 +21,9 @@ Status check_elf(std::string_view bytes, std::string_view shown_path);
 // "; ". Empty: no reason known. `bytes` have passed check_elf.
 std::string reasons_to_stay_mapped(std::string_view bytes);
 
+// Whether the library defines SQLite instead of using that of the system. Two copies in one process
+// do not know of each other's locks, and POSIX drops all locks that a process has on a file when it
+// closes any descriptor of it. False too for a copy that was hidden and then stripped.
+bool has_own_sqlite(std::string_view bytes);
+
 }  // namespace hrmr::modules

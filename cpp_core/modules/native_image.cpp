@@ -55,8 +55,9 @@ size_t KeptImages::count(const std::string& module) const {
       kept_.begin(), kept_.end(), [&](const Kept& kept) { return kept.module == module; }));
 }
 
-Result<std::unique_ptr<NativeImage>> NativeImage::open(const OpenRequest& request,
-                                                       KeptImages& kept) {
+Result<std::unique_ptr<NativeImage>> NativeImage::open(const OpenRequest& request, KeptImages& kept,
+                                                       HostSignals& signals) {
+  signals.note(request.private_path);
   // NOW: a missing symbol must fail here, not kill the process at the first call. LOCAL: no
   // generation may see another's functions. Not DEEPBIND, which sanitizers refuse.
   void* const handle = ::dlopen(request.private_path.c_str(), RTLD_NOW | RTLD_LOCAL);
@@ -69,7 +70,7 @@ Result<std::unique_ptr<NativeImage>> NativeImage::open(const OpenRequest& reques
     }
     return status;
   }
-  return std::unique_ptr<NativeImage>(new NativeImage(handle, request, kept));
+  return std::unique_ptr<NativeImage>(new NativeImage(handle, request, kept, signals));
 }
 
 NativeImage::~NativeImage() {
@@ -91,11 +92,19 @@ Status NativeImage::enter(const hrmr_host& host, Log& log) {
   return Status::ok();
 }
 
+void NativeImage::add_warning(const std::string& warning) {
+  if (warning.empty()) return;
+  context_->log->warn("reload", shown_path_ + " " + warning);
+  warning_ += (warning_.empty() ? "it " : "; it ") + warning;
+}
+
 Result<Registrations> NativeImage::load(const LoadArguments& arguments) {
   const LoadCallSite site{host_, context_.get(), generation_};
   Result<Registrations> loaded = call_load(entry_, site, arguments, state_, has_loaded_);
   // A load that returned HRMR_OK holds what it opened, even if it is refused for a bad route.
   if (!loaded.is_ok()) unload();
+  const std::string signals = signals_.take_back(private_path_);
+  if (!signals.empty()) add_warning("handled " + signals);
   return loaded;
 }
 
@@ -113,6 +122,10 @@ void NativeImage::unload() {
 
 Status NativeImage::close() {
   if (handle_ == nullptr) return Status::ok();
+  const std::string signals = signals_.take_back(private_path_);
+  if (!signals.empty() && context_ != nullptr) {
+    context_->log->warn(context_->source, "left a handler for " + signals);
+  }
   ::dlclose(std::exchange(handle_, nullptr));
   if (!is_mapped(private_path_)) {
     ::unlink(private_path_.c_str());

@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/status.h"
 #include "modules/loader.h"
+#include "modules/signal_check.h"
 
 // One loaded generation as the module's own code names it, when it writes to the log.
 struct hrmr_context {
@@ -47,13 +48,14 @@ class KeptImages {
 class NativeImage final : public Image {
  public:
   // Maps the private copy, which the image owns from then on, also when this fails. Errors show
-  // the user's file. `kept` outlives the image.
-  static Result<std::unique_ptr<NativeImage>> open(const OpenRequest& request, KeptImages& kept);
+  // the user's file. `kept` and `signals` outlive the image.
+  static Result<std::unique_ptr<NativeImage>> open(const OpenRequest& request, KeptImages& kept,
+                                                   HostSignals& signals);
   ~NativeImage() override;
 
   // Finds and checks what the module exports. Once, first. `host` and `log` outlive the image.
   Status enter(const hrmr_host& host, Log& log);
-  void set_warning(std::string warning) { warning_ = std::move(warning); }
+  void add_warning(const std::string& warning);
 
   Result<Registrations> load(const LoadArguments& arguments) override;
   bool saves_state() const override { return entry_.save_state != nullptr; }
@@ -66,13 +68,14 @@ class NativeImage final : public Image {
   const std::string& private_path() const { return private_path_; }
 
  private:
-  NativeImage(void* handle, const OpenRequest& request, KeptImages& kept)
+  NativeImage(void* handle, const OpenRequest& request, KeptImages& kept, HostSignals& signals)
       : handle_(handle),
         name_(request.name),
         shown_path_(request.path),
         private_path_(request.private_path),
         generation_(request.generation),
-        kept_(kept) {}
+        kept_(kept),
+        signals_(signals) {}
 
   void* handle_;
   std::string name_;
@@ -80,6 +83,7 @@ class NativeImage final : public Image {
   std::string private_path_;
   uint64_t generation_;
   KeptImages& kept_;
+  HostSignals& signals_;
   std::string warning_;
   const hrmr_host* host_ = nullptr;
   hrmr_module entry_{};

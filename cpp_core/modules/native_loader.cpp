@@ -11,17 +11,25 @@
 
 namespace hrmr::modules {
 
+namespace {
+
+constexpr const char* kOwnSqlite =
+    "contains its own copy of SQLite: a database that two copies in one process open loses its "
+    "locks; link the system's shared library instead (-lsqlite3)";
+
+}  // namespace
+
 Result<std::unique_ptr<Image>> NativeLoader::open(const OpenRequest& request) {
   kept_.sweep();
-  std::string warning;
-  const Status staged = stage(request, warning);
+  std::vector<std::string> warnings;
+  const Status staged = stage(request, warnings);
   if (!staged.is_ok()) return staged;
-  auto opened = NativeImage::open(request, kept_);
+  auto opened = NativeImage::open(request, kept_, signals_);
   if (!opened.is_ok()) return opened.status();
   std::unique_ptr<NativeImage> image = opened.take();
   const Status entered = image->enter(host_, log_);
   if (entered.is_ok()) {
-    image->set_warning(std::move(warning));
+    for (const std::string& warning : warnings) image->add_warning(warning);
     return std::unique_ptr<Image>(std::move(image));
   }
   const Status closed = image->close();
@@ -36,7 +44,7 @@ bool NativeLoader::is_same_content(const std::string& path, const Image& image) 
 }
 
 // The copy is checked, not the user's file: that one may change at any time.
-Status NativeLoader::stage(const OpenRequest& request, std::string& warning) {
+Status NativeLoader::stage(const OpenRequest& request, std::vector<std::string>& warnings) {
   Status copied = copy_file(request.path, request.private_path);
   if (!copied.is_ok()) return copied;
   const Result<MappedFile> copy = MappedFile::open(request.private_path);
@@ -44,10 +52,8 @@ Status NativeLoader::stage(const OpenRequest& request, std::string& warning) {
   if (checked.is_ok()) {
     const std::string reasons = reasons_to_stay_mapped(copy.value().bytes());
     checked = check_room(request, reasons);
-    if (!reasons.empty()) {
-      warning = "it may stay in memory after each reload: " + reasons;
-      log_.warn("reload", request.path + ": " + warning);
-    }
+    if (!reasons.empty()) warnings.push_back("may stay in memory after each reload: " + reasons);
+    if (has_own_sqlite(copy.value().bytes())) warnings.emplace_back(kOwnSqlite);
   }
   if (!checked.is_ok()) ::unlink(request.private_path.c_str());
   return checked;

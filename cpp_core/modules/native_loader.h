@@ -9,6 +9,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/log.h"
 #include "modules/loader.h"
@@ -26,12 +27,13 @@ class NativeLoader final : public Loader {
   size_t kept_images() const override { return kept_.size(); }
 
  private:
-  Status stage(const OpenRequest& request, std::string& warning);
+  Status stage(const OpenRequest& request, std::vector<std::string>& warnings);
   Status check_room(const OpenRequest& request, const std::string& reasons) const;
 
   const hrmr_host& host_;
   Log& log_;
   KeptImages kept_;
+  HostSignals signals_;
 };
 
 }  // namespace hrmr::modules

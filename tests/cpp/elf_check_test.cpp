@@ -1,5 +1,6 @@
 #include "modules/elf_check.h"
 
+#include <dlfcn.h>
 #include <doctest/doctest.h>
 #include <elf.h>
 
@@ -10,6 +11,7 @@
 #include "module_gallery.h"
 
 using hrmr::modules::check_elf;
+using hrmr::modules::has_own_sqlite;
 using hrmr::modules::reasons_to_stay_mapped;
 using hrmr::test::compiled;
 using hrmr::test::contains;
@@ -24,6 +26,17 @@ std::string with(std::string bytes, size_t offset, T value) {
 }
 
 std::string fault_of(const std::string& bytes) { return check_elf(bytes, "x.so").message(); }
+
+// Of the system's shared SQLite.
+std::string sqlite_path() {
+  void* const handle = ::dlopen("libsqlite3.so.0", RTLD_NOW | RTLD_LOCAL);
+  REQUIRE(handle != nullptr);
+  Dl_info info{};
+  REQUIRE(::dladdr(::dlsym(handle, "sqlite3_libversion"), &info) != 0);
+  const std::string path = info.dli_fname;
+  ::dlclose(handle);
+  return path;
+}
 
 const std::string& good() { return good_module("good", "1", "GOOD"); }
 
@@ -83,7 +96,10 @@ TEST_CASE("reads no byte outside of the file, whatever the header says") {
     for (const uint8_t value : {0x00, 0x7f, 0xff}) {
       const std::string broken = with<uint8_t>(bytes, offset, value);
       const std::string exact(broken.data(), broken.size());
-      if (check_elf(exact, "x.so").is_ok()) (void)reasons_to_stay_mapped(exact);
+      if (check_elf(exact, "x.so").is_ok()) {
+        (void)reasons_to_stay_mapped(exact);
+        (void)has_own_sqlite(exact);
+      }
     }
   }
   CHECK(fault_of(bytes) == "");
@@ -103,4 +119,12 @@ TEST_CASE("knows why a library stays mapped") {
                  "-z nodelete"));
   CHECK(contains(reasons_to_stay_mapped(compiled("thread_local_destructor.cpp")),
                  "thread_local with a destructor"));
+}
+
+TEST_CASE("knows a copy of SQLite from a use of the system's") {
+  CHECK(has_own_sqlite(compiled("own_sqlite.c")));
+  CHECK(has_own_sqlite(compiled("own_sqlite.c", {"-DHIDDEN"})));
+  CHECK(has_own_sqlite(hrmr::test::read_file(sqlite_path())));
+  CHECK_FALSE(has_own_sqlite(compiled("shared_sqlite.c", {"-Wl,--no-as-needed", "-lsqlite3"})));
+  CHECK_FALSE(has_own_sqlite(good()));
 }

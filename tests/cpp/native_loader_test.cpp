@@ -185,6 +185,42 @@ TEST_CASE("each generation calls its own exported functions") {
   close(second);
 }
 
+TEST_CASE("calls the process's function where a module has one of the same name") {
+  Bench bench;
+  LoadedModule module = bench.load("interposed_symbol", compiled("interposed_symbol.c")).take();
+  CHECK(call(*module.routes[0], "SIZE") == "process's");
+  close(module);
+}
+
+TEST_CASE("new code never comes from a file that an older generation still maps") {
+  // Until the process ends: generations that nothing unmaps, so that their files must stay.
+  static Bench bench;
+  const std::string nodelete = "-Wl,-z,nodelete";
+  for (int round = 0; round < 10; ++round) {
+    const std::string version = std::to_string(round);
+    const std::string macro = "-DVERSION=\"" + version + "\"";
+    auto loaded = bench.load("good", compiled("good.c", {macro, nodelete}));
+    REQUIRE_MESSAGE(loaded.is_ok(), loaded.message());
+    CHECK(call(*loaded.value().routes[0], "GOOD") == version);
+    CHECK(mapped_libraries(bench.private_folder()) == static_cast<size_t>(round) + 1);
+    CHECK_FALSE(loaded.value().image->close().is_ok());
+  }
+  CHECK(bench.private_files() == 10);
+}
+
+TEST_CASE("warns of a module that brings its own SQLite, and of no other") {
+  Bench bench;
+  auto own = bench.load("own_sqlite", compiled("own_sqlite.c"));
+  REQUIRE_MESSAGE(own.is_ok(), own.message());
+  CHECK(
+      contains(hrmr::test::take_log(bench.log), "own_sqlite.so contains its own copy of SQLite: "));
+  close(own.value());
+  auto shared = bench.load("shared_sqlite", compiled("shared_sqlite.c", {"-Wl,--no-as-needed", "-lsqlite3"}));
+  REQUIRE_MESSAGE(shared.is_ok(), shared.message());
+  CHECK(hrmr::test::take_log(bench.log) == "");
+  close(shared.value());
+}
+
 TEST_CASE("runs on while the user's file is emptied and removed") {
   Bench bench;
   LoadedModule module = bench.load("good", good_module("good", "1", "GOOD")).take();
