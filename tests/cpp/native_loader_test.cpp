@@ -6,8 +6,10 @@
 
 #include <filesystem>
 #include <fstream>
+#include <future>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "base/limits.h"
@@ -215,7 +217,8 @@ TEST_CASE("warns of a module that brings its own SQLite, and of no other") {
   CHECK(
       contains(hrmr::test::take_log(bench.log), "own_sqlite.so contains its own copy of SQLite: "));
   close(own.value());
-  auto shared = bench.load("shared_sqlite", compiled("shared_sqlite.c", {"-Wl,--no-as-needed", "-lsqlite3"}));
+  auto shared =
+      bench.load("shared_sqlite", compiled("shared_sqlite.c", {"-Wl,--no-as-needed", "-lsqlite3"}));
   REQUIRE_MESSAGE(shared.is_ok(), shared.message());
   CHECK(hrmr::test::take_log(bench.log) == "");
   close(shared.value());
@@ -410,6 +413,28 @@ TEST_CASE("refuses what would stay for ever once too much has, and nothing else"
   CHECK(contains(bench.load("no_delete", compiled("no_delete.c")).message(), "restart HRMR"));
   LoadedModule other = bench.load("good", good_module("good", "1", "GOOD")).take();
   close(other);
+}
+
+TEST_CASE("lets go of a kept copy when the thread that held it has ended") {
+  Bench bench;
+  const std::string name = "thread_local_destructor";
+  std::promise<void> is_closed;
+  std::promise<void> may_end;
+  std::thread toucher([&] {
+    LoadedModule module = bench.load(name, compiled(name + ".cpp")).take();
+    CHECK_FALSE(module.image->close().is_ok());
+    is_closed.set_value();
+    may_end.get_future().wait();
+  });
+  is_closed.get_future().wait();
+  LoadedModule module = bench.load("good", good_module("good", "1", "GOOD")).take();
+  CHECK(bench.private_files() == 2);
+  may_end.set_value();
+  toucher.join();
+  close(module);  // which, as any dlclose does, drops what nobody holds any more
+  module = bench.load("good").take();
+  CHECK(bench.private_files() == 1);
+  close(module);
 }
 
 TEST_CASE("a thousand generations leave no map, no file and no descriptor behind") {
