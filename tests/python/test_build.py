@@ -83,7 +83,8 @@ def test_sources_whose_names_end_otherwise_are_noted(project: Project) -> None:
 
 
 def test_a_module_exports_its_one_symbol_and_nothing_unique(project: Project) -> None:
-    project.write("users.cpp", MODULE_CPP)
+    gallery = Path(__file__).resolve().parents[1] / "modules"
+    project.write("users.cpp", (gallery / "gnu_unique.cpp").read_text())
     project.said()
     listed = subprocess.run(
         ["nm", "-D", "--defined-only", "modules/users.so"],

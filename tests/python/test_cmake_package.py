@@ -40,8 +40,11 @@ def test_the_example_project_builds_a_module_that_serves(
 
 
 def test_a_module_has_nothing_that_would_keep_it_loaded(tmp_path: Path) -> None:
-    build(EXAMPLE, tmp_path)
-    module = tmp_path / "modules" / "counter.so"
+    (tmp_path / "CMakeLists.txt").write_text((EXAMPLE / "CMakeLists.txt").read_text())
+    source = ROOT / "tests" / "modules" / "gnu_unique.cpp"
+    (tmp_path / "counter.cpp").write_text(source.read_text())
+    build(tmp_path, tmp_path / "build")
+    module = tmp_path / "build" / "modules" / "counter.so"
     report = subprocess.check_output(["readelf", "-dsW", module], text=True)
     assert "hrmr_module_v1" in report
     assert "SONAME" not in report
