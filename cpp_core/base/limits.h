@@ -112,6 +112,30 @@ inline constexpr size_t kExceptionBytesMax = 512;  // type and text of the one t
 // A report takes milliseconds; one that hangs ends with the process.
 inline constexpr unsigned kCrashReportS = 10;
 
+// --- watching files ---
+// After a save: editors and `cp -r` do a few more steps within it, and nobody notices it.
+inline constexpr uint64_t kSavedQuietMs = 25;
+// How long a file may be absent before its module goes: editors and linkers remove it and write it
+// anew. Also how long a change must rest whose end nobody tells: one that a listing found.
+inline constexpr uint64_t kAbsentQuietMs = 300;
+// A file that was written to and not closed counts as complete after this much silence: there are
+// writers that never close. A slow linker is silent for less.
+inline constexpr uint64_t kWriterSilenceMs = 2000;
+// How often the watch looks while something has not settled; with --watch-poll, at most that often.
+inline constexpr uint64_t kUnsettledLookMs = 25;
+// The same when each look lists the folders.
+inline constexpr uint64_t kUnsettledPollMs = 100;
+// Between two looks once inotify has failed us; a look costs one stat(2) per file.
+inline constexpr uint64_t kFallbackPollMs = 1000;
+// Folders that are watched; each takes about a kilobyte of kernel memory.
+inline constexpr size_t kWatchedFoldersMax = 4096;
+// Folders within folders of a package; a bound for a tree that a mistake has made.
+inline constexpr int kPackageDepthMax = 16;
+// Links from a module file to what it is in the end; the kernel follows 40.
+inline constexpr int kLinksMax = 40;
+// Reads of 16 KiB from inotify in one look, so that a look ends.
+inline constexpr int kNoticeReadsMax = 64;
+
 // --- log ---
 // One loop says at most once in this time that its queue is full.
 inline constexpr uint64_t kOverloadWarnMs = 10'000;

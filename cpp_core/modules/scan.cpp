@@ -21,11 +21,6 @@ int64_t nanoseconds(const timespec& time) {
   return static_cast<int64_t>(time.tv_sec) * 1000000000 + time.tv_nsec;
 }
 
-FileStamp stamp_of(const struct stat& status) {
-  return {status.st_dev, status.st_ino, status.st_size, nanoseconds(status.st_mtim),
-          nanoseconds(status.st_ctim)};
-}
-
 bool is_settled(const FileStamp& stamp) {
   timespec now{};
   clock_gettime(CLOCK_REALTIME, &now);
@@ -48,6 +43,11 @@ bool read_stamp(const std::string& path, FileStamp& stamp) {
   if (::stat(path.c_str(), &status) != 0) return false;
   stamp = stamp_of(status);
   return true;
+}
+
+FileStamp stamp_of(const struct stat& status) {
+  return {status.st_dev, status.st_ino, status.st_size, nanoseconds(status.st_mtim),
+          nanoseconds(status.st_ctim)};
 }
 
 bool is_module_name(std::string_view name) {

@@ -6,6 +6,8 @@
 // Threads: the reload thread.
 #pragma once
 
+#include <sys/stat.h>
+
 #include <cstdint>
 #include <map>
 #include <set>
@@ -27,6 +29,8 @@ struct FileStamp {
   int64_t changed_ns = 0;
   bool operator==(const FileStamp&) const = default;
 };
+
+FileStamp stamp_of(const struct stat& status);
 
 struct FoundModule {
   std::string name;
