@@ -59,6 +59,8 @@ server::Options server_options(const py::dict& options) {
   parsed.drain_timeout_ms = option<uint64_t>(options, "drain_timeout_ms");
   parsed.admin_from_anywhere = option<std::string>(options, "admin") == "any";
   parsed.crash_report = option<bool>(options, "crash_report");
+  parsed.watch = option<bool>(options, "watch");
+  parsed.watch_poll_ms = option<uint64_t>(options, "watch_poll_ms");
   parsed.registry = registry_options(options);
   return parsed;
 }

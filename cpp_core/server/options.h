@@ -24,6 +24,8 @@ struct Options {
   uint64_t drain_timeout_ms = 10'000;  // how long SHUTDOWN waits for requests in flight
   bool admin_from_anywhere = false;    // RELOAD and SHUTDOWN from other machines too
   bool crash_report = true;            // see base/crash_signals.h
+  bool watch = false;                  // reload what changes on disk by itself
+  uint64_t watch_poll_ms = 0;          // how often to look for changes; 0: inotify tells
   modules::RegistryOptions registry;
 };
 

@@ -72,6 +72,7 @@ Server::Server(Options options, std::vector<std::unique_ptr<modules::Loader>> lo
   options_.registry.loops = options_.loops;
   std::vector<modules::Loader*> all = {&native_loader_};
   for (const auto& loader : loaders_) all.push_back(loader.get());
+  if (options_.watch) make_watch(all);
   registry_ =
       std::make_unique<modules::ModuleRegistry>(options_.registry, std::move(all), *this, log_);
   reload_thread_ = std::make_unique<modules::ReloadThread>(*registry_, log_);
@@ -89,6 +90,18 @@ Server::Server(Options options, std::vector<std::unique_ptr<modules::Loader>> lo
 }
 
 Server::~Server() = default;
+
+void Server::make_watch(const std::vector<modules::Loader*>& loaders) {
+  modules::WatchOptions options;
+  options.places = options_.registry.places;
+  options.poll_ms = options_.watch_poll_ms;
+  for (const modules::Loader* loader : loaders) {
+    if (!loader->suffix().empty()) options.suffixes.emplace_back(loader->suffix());
+  }
+  watch_ =
+      std::make_unique<Watch>(std::move(options), log_,
+                              [this](const modules::ReloadReport& report) { on_reloaded(report); });
+}
 
 Status Server::start(modules::ReloadReport& loaded) {
   stopped_fd_ = Fd(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
@@ -109,6 +122,8 @@ Status Server::start(modules::ReloadReport& loaded) {
     stop_threads();
     return started;
   }
+  // Before the first scan, so that no change falls between the two.
+  if (watch_ != nullptr) watch_->begin(*reload_thread_, shards_[0]->loop());
   loaded = reload(std::vector<std::string>{});
   for (unsigned i = 0; i < options_.loops; ++i) shards_[i]->listen(std::move(listening[i]));
   return Status::ok();
@@ -140,6 +155,7 @@ void Server::stop_threads() {
   (void)pool_->stop(at_once_ms);
   if (python_pool_ != nullptr) (void)python_pool_->stop(at_once_ms);
   for (const auto& shard : shards_) shard->stop();
+  if (watch_ != nullptr) watch_->close();
   registry_->unload_all();
   crash_signals_.reset();
   log_.close();
@@ -209,6 +225,7 @@ void Server::begin_shutdown() {
     state_ = State::kDraining;
     drain_deadline_ms_ = monotonic_ms() + options_.drain_timeout_ms;
   }
+  if (watch_ != nullptr) watch_->end();
   for (const auto& shard : shards_) shard->begin_drain();
 }
 

@@ -24,6 +24,7 @@
 #include "modules/reload_thread.h"
 #include "server/options.h"
 #include "server/shard.h"
+#include "server/watch.h"
 #include "work/worker_pool.h"
 
 namespace hrmr::server {
@@ -74,6 +75,7 @@ class Server final : public ShardOwner, public modules::Publisher {
  private:
   enum class State : uint8_t { kNew, kServing, kDraining, kStopped };
 
+  void make_watch(const std::vector<modules::Loader*>& loaders);
   Status start_threads();
   void stop_threads();
   uint64_t drain_left_ms() const;
@@ -90,6 +92,7 @@ class Server final : public ShardOwner, public modules::Publisher {
   std::unique_ptr<work::WorkerPool> python_pool_;
   std::vector<std::unique_ptr<Shard>> shards_;
   std::optional<CrashSignals> crash_signals_;  // while it runs
+  std::unique_ptr<Watch> watch_;  // null: RELOAD only
   std::atomic<size_t> connections_{0};
   uint16_t port_ = 0;
   Fd stopped_fd_;

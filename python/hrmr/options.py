@@ -120,6 +120,16 @@ class Options:
         LIMITS,
         "How long RELOAD waits for requests on the old version before it answers.",
     )
+    watch: bool = _row(
+        Switch(), False, MODULES, "Reload modules by themselves when their files change."
+    )
+    watch_poll: float = _row(
+        Seconds(FOREVER_S),
+        0.0,
+        MODULES,
+        "Watch by looking this often, where inotify does not tell (shared folders of virtual "
+        "machines, NFS); 0: inotify.",
+    )
     drain_timeout: float = _row(
         Seconds(FOREVER_S), 10.0, LIMITS, "How long SHUTDOWN waits for requests in flight."
     )
@@ -159,6 +169,8 @@ class OptionValues(TypedDict, total=False):
     on_reload: str
     hold_timeout: float
     retire_timeout: float
+    watch: bool
+    watch_poll: float
     drain_timeout: float
     idle_timeout: float
     body_max: int | str

@@ -2,6 +2,7 @@
 
 import atexit
 import logging
+import math
 import os
 import select
 import threading
@@ -273,6 +274,9 @@ class Server:
             "idle_timeout_ms": round(options.idle_timeout * 1000),
             "drain_timeout_ms": round(options.drain_timeout * 1000),
             "crash_report": options.crash_report,
+            "watch": options.watch or options.watch_poll > 0,
+            # Not 0 for what is less than a millisecond: that would be inotify.
+            "watch_poll_ms": math.ceil(options.watch_poll * 1000),
             "places": [*bundled, *options.modules],
             "configs": self._module_configs(),
             "policy": options.on_reload,

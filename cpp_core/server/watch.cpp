@@ -1,0 +1,72 @@
+#include "server/watch.h"
+
+#include <sys/epoll.h>
+
+#include <utility>
+#include <vector>
+
+#include "base/clock.h"
+
+namespace hrmr::server {
+
+Watch::Watch(modules::WatchOptions options, Log& log, OnReloaded on_reloaded)
+    : log_(log), on_reloaded_(std::move(on_reloaded)), watcher_(std::move(options), log) {}
+
+void Watch::begin(modules::ReloadThread& reload_thread, net::EventLoop& loop) {
+  reload_thread_ = &reload_thread;
+  loop_ = &loop;
+  watcher_.open();
+  loop.post(*this);
+}
+
+void Watch::on_delivery() {
+  is_away_ = false;
+  if (has_ended_.load(std::memory_order_relaxed)) return;
+  const uint64_t delay_ms = watcher_.look_again_ms();
+  if (delay_ms != 0) loop_->timers().arm(*this, delay_ms);
+  const int fd = watcher_.fd();
+  if (fd < 0) return;  // it polls; a descriptor that was closed has left the epoll set
+  // Once: a linker that writes for a second shall not wake the loop at every block.
+  const uint32_t events = EPOLLIN | EPOLLONESHOT;
+  const Status armed = std::exchange(is_attached_, true) ? loop_->modify(fd, *this, events)
+                                                         : loop_->add(fd, *this, events);
+  if (!armed.is_ok()) log_.error("reload", armed.message());
+}
+
+void Watch::on_event(uint32_t) {
+  // While something has not settled the timer looks, and a notice need not.
+  if (!is_armed()) ask();
+}
+
+void Watch::on_timer() { ask(); }
+
+void Watch::ask() {
+  if (is_away_ || has_ended_.load(std::memory_order_relaxed)) return;
+  is_away_ = true;
+  reload_thread_->run([this] { look(); });
+}
+
+void Watch::look() {
+  modules::SettledModules settled;
+  if (!has_ended_.load(std::memory_order_relaxed)) settled = watcher_.look(monotonic_ms());
+  if (settled.names.empty()) {
+    loop_->post(*this);
+  } else {
+    reload(std::move(settled));
+  }
+}
+
+void Watch::reload(modules::SettledModules settled) {
+  auto done = [this, gone = std::move(settled.gone)](modules::ReloadReport report) {
+    // A file that came and went before it was ever loaded is nobody's concern.
+    std::erase_if(report.outcomes, [&](const modules::Outcome& outcome) {
+      return outcome.change == modules::Change::kFailed && outcome.old_generation == 0 &&
+             gone.contains(outcome.name);
+    });
+    on_reloaded_(report);
+    loop_->post(*this);
+  };
+  reload_thread_->reload(std::move(settled.names), std::move(done));
+}
+
+}  // namespace hrmr::server
