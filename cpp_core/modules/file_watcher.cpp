@@ -24,12 +24,12 @@ constexpr uint32_t kLostMask = kFolderMask | IN_IGNORED | IN_UNMOUNT;
 // makes them faster than we look.
 constexpr int kListingsMax = 8;
 
-// A link to a file that is complete already, and not one that was made by opening it. (Should it be
-// one all the same, because its first name has gone: the writer's silence ends the wait.)
+// A link to a file that is complete, and not one that was made by opening it: that is empty, or its
+// writer's notice follows this one.
 bool is_complete(const std::string& path) {
   struct stat status {};
   if (::lstat(path.c_str(), &status) != 0) return false;
-  return S_ISLNK(status.st_mode) || status.st_nlink > 1;
+  return S_ISLNK(status.st_mode) || status.st_size > 0;
 }
 
 std::map<std::string, Inotify::Wish> wishes_of(const WatchList& list) {
@@ -146,8 +146,8 @@ void FileWatcher::compare(const WatchList& now, uint64_t now_ms) {
 void FileWatcher::fall_back(const Status& why) {
   inotify_.close();
   poll_ms_ = limits::kFallbackPollMs;
-  log_.error("reload", why.message() + "; until then HRMR looks every " +
-                           std::to_string(poll_ms_ / 1000) + " s");
+  log_.error("reload", why.message() + "; HRMR looks at the files every " +
+                           std::to_string(poll_ms_ / 1000) + " s now");
 }
 
 }  // namespace hrmr::modules
