@@ -47,6 +47,8 @@ class FileWatcher {
   SettledModules look(uint64_t now_ms);
   // In which time to look though fd() is not readable; 0: no need to.
   uint64_t look_again_ms() const;
+  // Whether the module has changed and not settled yet.
+  bool is_pending(const std::string& name) const { return settling_.has(name); }
   void close() { inotify_.close(); }
 
  private:

@@ -29,6 +29,7 @@ class Settling {
   // The modules that have settled, by name; they are forgotten here.
   std::vector<std::string> take_settled(uint64_t now_ms);
   bool is_idle() const { return pending_.empty(); }
+  bool has(const std::string& module) const { return pending_.contains(module); }
 
  private:
   struct Pending {

@@ -2,6 +2,8 @@
 
 #include <sys/epoll.h>
 
+#include <algorithm>
+#include <iterator>
 #include <utility>
 #include <vector>
 
@@ -56,17 +58,35 @@ void Watch::look() {
   }
 }
 
+// A module that goes may have had the prefix that another one was refused for: so it is when a file
+// gets another name.
 void Watch::reload(modules::SettledModules settled) {
+  if (!settled.gone.empty()) {
+    std::copy_if(failed_.begin(), failed_.end(), std::back_inserter(settled.names),
+                 [this](const std::string& name) { return !watcher_.is_pending(name); });
+  }
   auto done = [this, gone = std::move(settled.gone)](modules::ReloadReport report) {
+    for (const std::string& name : gone) failed_.erase(name);
     // A file that came and went before it was ever loaded is nobody's concern.
     std::erase_if(report.outcomes, [&](const modules::Outcome& outcome) {
       return outcome.change == modules::Change::kFailed && outcome.old_generation == 0 &&
              gone.contains(outcome.name);
     });
+    note_failures(report);
     on_reloaded_(report);
     loop_->post(*this);
   };
   reload_thread_->reload(std::move(settled.names), std::move(done));
+}
+
+void Watch::note_failures(const modules::ReloadReport& report) {
+  for (const modules::Outcome& outcome : report.outcomes) {
+    if (outcome.change == modules::Change::kFailed) {
+      failed_.insert(outcome.name);
+    } else {
+      failed_.erase(outcome.name);
+    }
+  }
 }
 
 }  // namespace hrmr::server

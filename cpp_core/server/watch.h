@@ -12,6 +12,8 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <set>
+#include <string>
 
 #include "base/log.h"
 #include "modules/file_watcher.h"
@@ -43,12 +45,14 @@ class Watch final : public net::Source, public net::Timer, public net::Letter {
   void ask();
   void look();
   void reload(modules::SettledModules settled);
+  void note_failures(const modules::ReloadReport& report);
 
   Log& log_;
   OnReloaded on_reloaded_;
   modules::FileWatcher watcher_;
   modules::ReloadThread* reload_thread_ = nullptr;
   net::EventLoop* loop_ = nullptr;
+  std::set<std::string> failed_;  // that the last reload of the watch could not load
   std::atomic<bool> has_ended_{false};
   bool is_away_ = true;  // on the way to the reload thread, or back
   bool is_attached_ = false;

@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import hrmr
@@ -21,7 +22,7 @@ from conftest import (
 from editions import Editions, NativeEditions, PythonEditions
 from hrmr import paths
 from traffic import Traffic
-from wire_client import Client, Gate, ask, get, wait_until
+from wire_client import DEADLINE_S, Client, Gate, ask, get, wait_until
 
 NOBODY = "ERR no route for 'VERSION'"
 WAYS = {"inotify": ["--watch"], "poll": ["--watch-poll", "0.1"]}
@@ -128,6 +129,14 @@ def test_linker_writes_straight_into_the_folder(serve: Serve, modules: Path) -> 
         subprocess.run(["g++", *flags, include, define, source, "-o", target], check=True)
         wait_for_version(server.port, version)
     assert failures(server) == []
+
+
+def test_module_that_gets_another_name_keeps_its_routes(serve: Serve, modules: Path) -> None:
+    write_numbered(modules / "before.py", 1)
+    server = serve("--watch")
+    (modules / "before.py").replace(modules / "after.py")
+    server.wait_for("removed before generation 1")
+    wait_for_answer(server.port, "1", "NUMBER")
 
 
 def test_removed_is_gone_and_restored_is_back(
@@ -238,6 +247,21 @@ def test_save_during_the_reload_is_not_lost(
     gate.open()
     wait_for_version(server.port, "B")
     assert [module.generation for module in server.modules] == [2]
+
+
+def test_save_during_the_start_is_not_lost(modules: Path, make_gate: Callable[..., Gate]) -> None:
+    gate = make_gate()
+    PythonEditions(modules).put("A")
+    config = {"versioned": {"gate": gate.path}}
+    server = hrmr.Server(port=0, modules=[modules], watch=True, config=config)
+    with ThreadPoolExecutor() as aside:
+        started = aside.submit(server.start)
+        gate.wait_for_handler()  # the first load, which has scanned the folder
+        write_numbered(modules / "later.py", 2)
+        gate.open()
+        started.result(DEADLINE_S)
+    wait_for_answer(server.port, "2", "NUMBER")
+    assert server.stop()
 
 
 def test_file_that_comes_and_goes_is_no_failure(serve: Serve, modules: Path) -> None:
