@@ -114,7 +114,13 @@ def check_needs(keys: set[str]) -> None:
         raise BenchError(
             f"not found: {', '.join(missing)}; on Debian: sudo apt-get install -y {names}"
         )
-    if "hrmr" in keys and importlib.util.find_spec("hrmr") is None:
+    if "hrmr" in keys:
+        check_hrmr()
+
+
+def check_hrmr() -> None:
+    """BenchError when hrmr is not installed for this Python."""
+    if importlib.util.find_spec("hrmr") is None:
         raise BenchError(
             f"hrmr is not installed for {sys.executable}: "
             f"run `{sys.executable} -m pip install {HERE.parent}` first"
@@ -149,11 +155,11 @@ def build(folder: Path, programs: list[str], has_modules: bool) -> None:
         shutil.copytree(HERE / "modules", folder / "modules")
         commands.append([sys.executable, "-m", "hrmr", "build", str(folder)])
     with ThreadPoolExecutor(max_workers=2) as pool:
-        for _ in pool.map(_run_compiler, commands):
+        for _ in pool.map(run_compiler, commands):
             pass
 
 
-def _run_compiler(command: list[str]) -> None:
+def run_compiler(command: list[str]) -> None:
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=BUILD_TIMEOUT_S, check=False
     )
