@@ -83,7 +83,9 @@ std::string to_text(const ReloadReport& report) {
   if (sum.empty()) sum = "no modules";
   sum += in_ms(report.ms);
   if (report.kept_images != 0) {
-    sum += "; " + std::to_string(report.kept_images) + " old generations cannot be unloaded";
+    sum += "; " + std::to_string(report.kept_images) +
+           (report.kept_images == 1 ? " old generation" : " old generations") +
+           " cannot be unloaded";
   }
   return text + (report.has_failures() ? "ERR " : "OK ") + sum + "\n";
 }

@@ -44,7 +44,6 @@ def test_every_option_has_its_documented_default() -> None:
         "on_reload": "auto",
         "hold_timeout": 5.0,
         "retire_timeout": 1.0,
-        "on_reload": "swap",
         "watch": False,
         "watch_poll": 0.0,
         "drain_timeout": 10.0,
