@@ -82,6 +82,13 @@ inline constexpr uint64_t kTimerTickMs = 10;  // timers fire up to this late, ne
 inline constexpr size_t kModuleNameBytesMax = 64;  // a file's name without its suffix
 // A file whose times are younger is compared byte by byte: some file systems count in 2 s steps.
 inline constexpr int64_t kFileSettleMs = 2000;
+// A Python package: its files and folders, each looked at by every reload; how deep they are
+// nested, which also ends links that lead in a circle; the bytes of its files, held in memory.
+inline constexpr size_t kPackageFilesMax = 4096;
+inline constexpr size_t kPackageDepthMax = 16;
+inline constexpr int64_t kPackageBytesMax = 64 * 1024 * 1024;
+// Readings of a Python module that changes while it is read, before it is refused.
+inline constexpr int kSourceReadsMax = 5;
 // Replaced generations of one module that still wait for a request; each costs its code's memory.
 inline constexpr size_t kDrainingGenerationsMax = 64;
 // Unloaded images that stayed mapped, of all modules; each costs its code's memory for ever. A
@@ -129,8 +136,6 @@ inline constexpr uint64_t kUnsettledPollMs = 100;
 inline constexpr uint64_t kFallbackPollMs = 1000;
 // Folders that are watched; each takes about a kilobyte of kernel memory.
 inline constexpr size_t kWatchedFoldersMax = 4096;
-// Folders within folders of a package; a bound for a tree that a mistake has made.
-inline constexpr int kPackageDepthMax = 16;
 // Links from a module file to what it is in the end; the kernel follows 40.
 inline constexpr int kLinksMax = 40;
 // Reads of 16 KiB from inotify in one look, so that a look ends.

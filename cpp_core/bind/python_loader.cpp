@@ -2,13 +2,13 @@
 
 #include <cxxabi.h>
 
-#include <fstream>
-#include <sstream>
 #include <tuple>
 #include <utility>
 #include <vector>
 
+#include "base/limits.h"
 #include "bind/python_handler.h"
+#include "modules/sources.h"
 
 namespace hrmr::bind {
 namespace {
@@ -16,15 +16,6 @@ namespace {
 using modules::Registrations;
 using modules::Route;
 using modules::RouteFraming;
-
-Result<std::string> read_file(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) return errno_status("open", path);
-  std::ostringstream content;
-  content << file.rdbuf();
-  if (file.bad()) return errno_status("read", path);
-  return std::move(content).str();
-}
 
 // The Python side words its refusals for people.
 std::string text_of(const py::error_already_set& error) {
@@ -94,15 +85,15 @@ Result<Registrations> collect(const py::handle& routes, const std::string& name,
 // What is left of a Python module when its image goes: everything is let go of with the GIL.
 class PythonImage final : public modules::Image {
  public:
-  PythonImage(py::object module, py::object report, std::string name, std::string content)
-      : source(std::move(content)),
+  PythonImage(py::object module, py::object report, std::string name, modules::Sources snapshot)
+      : sources(std::move(snapshot)),
         module_(std::move(module)),
         report_(std::move(report)),
         name_(std::move(name)) {}
 
   ~PythonImage() override {
     const py::gil_scoped_acquire gil;
-    let_go();
+    static_cast<void>(let_go().is_ok());
   }
 
   Result<Registrations> load(const modules::LoadArguments& arguments) override {
@@ -123,8 +114,12 @@ class PythonImage final : public modules::Image {
     const SignalsAdopted adopted(signals_);
     const py::gil_scoped_acquire gil;
     return call_python<modules::SavedState>([&]() -> Result<modules::SavedState> {
-      const auto saved = module_.attr("save_state")().cast<std::pair<uint64_t, std::string>>();
-      return modules::SavedState{saved.first, saved.second};
+      auto saved = module_.attr("save_state")().cast<std::pair<uint64_t, std::string>>();
+      if (saved.second.size() > limits::kSavedBytesMax) {
+        return Status::error("its state could not be saved: it is larger than " +
+                             std::to_string(limits::kSavedBytesMax) + " bytes");
+      }
+      return modules::SavedState{saved.first, std::move(saved.second)};
     });
   }
 
@@ -135,12 +130,12 @@ class PythonImage final : public modules::Image {
   }
 
   Status close() override {
+    const SignalsAdopted adopted(signals_);
     const py::gil_scoped_acquire gil;
-    let_go();
-    return Status::ok();
+    return let_go();
   }
 
-  const std::string source;
+  const modules::Sources sources;
 
  private:
   Result<Registrations> load_module(const modules::LoadArguments& arguments) {
@@ -165,17 +160,19 @@ class PythonImage final : public modules::Image {
     }
   }
 
-  void let_go() {
+  // An error says that the generation is still in memory.
+  Status let_go() {
     handlers_.clear();
-    if (module_) {
-      try {
-        module_.attr("close")();
-      } catch (py::error_already_set& error) {
-        error.discard_as_unraisable("hrmr: letting a module go");
-      }
-    }
-    module_ = py::object();
     report_ = py::object();
+    if (!module_) return Status::ok();
+    const py::object module = std::exchange(module_, py::object());
+    try {
+      const auto left = module.attr("close")().cast<std::string>();
+      return left.empty() ? Status::ok() : Status::error(left);
+    } catch (py::error_already_set& error) {
+      error.discard_as_unraisable("hrmr: letting a module go");
+    }
+    return Status::ok();
   }
 
   MakersSignals signals_;
@@ -232,22 +229,28 @@ PythonLoader::~PythonLoader() {
 }
 
 Result<std::unique_ptr<modules::Image>> PythonLoader::open(const modules::OpenRequest& request) {
-  Result<std::string> source = read_file(request.path);
-  if (!source.is_ok()) return source.status();
+  Result<modules::Sources> sources = modules::read_sources(request.path, suffix());
+  if (!sources.is_ok()) return sources.status();
+  // It would load well, and answer nothing: what is saved in place is empty for a moment.
+  if (sources.value().size() == 1 && sources.value().begin()->second.empty()) {
+    return Status::error(request.path +
+                         " is empty: it is still being written, or there is nothing in it");
+  }
   const SignalsAdopted adopted(signals_);
   const py::gil_scoped_acquire gil;
   return call_python<std::unique_ptr<modules::Image>>([&] {
-    py::object module =
-        open_python_(request.name, request.path, py::bytes(source.value()), request.generation);
+    py::dict listed;
+    for (const auto& [path, content] : sources.value()) listed[py::str(path)] = py::bytes(content);
+    py::object module = open_python_(request.name, request.path, listed, request.generation);
     std::unique_ptr<modules::Image> image =
-        std::make_unique<PythonImage>(std::move(module), report_, request.name, source.take());
+        std::make_unique<PythonImage>(std::move(module), report_, request.name, sources.take());
     return image;
   });
 }
 
 bool PythonLoader::is_same_content(const std::string& path, const modules::Image& image) const {
-  Result<std::string> source = read_file(path);
-  return source.is_ok() && source.value() == static_cast<const PythonImage&>(image).source;
+  const Result<modules::Sources> sources = modules::read_sources(path, suffix());
+  return sources.is_ok() && sources.value() == static_cast<const PythonImage&>(image).sources;
 }
 
 AppLoader::AppLoader(py::object report) : report_(std::move(report)) {}

@@ -1,5 +1,5 @@
-// Loaders for modules in Python: PythonLoader for .py files, AppLoader for the functions that the
-// embedding program has registered. Both make an image of Python objects.
+// Loaders for modules in Python: PythonLoader for .py files and packages, AppLoader for the
+// functions that the embedding program has registered. Both make an image of Python objects.
 //
 // Threads: load, unload, close: the reload thread, which takes the GIL for them; set_routes: any
 // that holds the GIL.
@@ -20,11 +20,12 @@ namespace py = pybind11;
 
 class PythonLoader final : public modules::Loader {
  public:
-  // open_python(name, path, source, generation) and report(module_name, exception): see _core.pyi.
+  // open_python(name, path, sources, generation) and report(module_name, exception): see _core.pyi.
   PythonLoader(py::object open_python, py::object report);
   ~PythonLoader() override;  // takes the GIL
 
   std::string_view suffix() const override { return ".py"; }
+  std::string_view package_file() const override { return "__init__.py"; }
   Result<std::unique_ptr<modules::Image>> open(const modules::OpenRequest& request) override;
   bool is_same_content(const std::string& path, const modules::Image& image) const override;
 

@@ -15,8 +15,9 @@ constexpr std::chrono::milliseconds kLookAgain(5);
 
 }  // namespace
 
-FileQuiet::FileQuiet(std::string path, const FileStamp& stamp)
+FileQuiet::FileQuiet(std::string path, std::string_view suffix, const FileStamp& stamp)
     : path_(std::move(path)),
+      suffix_(suffix),
       stamp_(stamp),
       deadline_ms_(monotonic_ms() + limits::kFileQuietWaitMs) {}
 
@@ -35,7 +36,7 @@ bool FileQuiet::is_worth_another_try(bool was_ok) {
 // Since the last look. A file that is gone is a matter for the next scan.
 bool FileQuiet::has_changed() {
   FileStamp now;
-  if (!read_stamp(path_, now) || now == stamp_) return false;
+  if (!read_stamp(path_, now, suffix_) || now == stamp_) return false;
   stamp_ = now;
   return true;
 }

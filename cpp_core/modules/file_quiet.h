@@ -6,16 +6,17 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
-#include "modules/scan.h"
+#include "modules/sources.h"
 
 namespace hrmr::modules {
 
 class FileQuiet {
  public:
-  // `stamp`: of the file before the first try. An empty path: there is no file, nothing to wait
-  // for.
-  FileQuiet(std::string path, const FileStamp& stamp);
+  // `suffix`: of the files of a package; `stamp`: of the file before the first try. An empty path:
+  // there is no file, nothing to wait for.
+  FileQuiet(std::string path, std::string_view suffix, const FileStamp& stamp);
 
   // After each try. False: what was tried is what the file says, and will say.
   bool is_worth_another_try(bool was_ok);
@@ -27,6 +28,7 @@ class FileQuiet {
   bool is_young() const;
 
   std::string path_;
+  std::string suffix_;
   FileStamp stamp_;
   uint64_t deadline_ms_;
 };

@@ -227,7 +227,7 @@ void ModuleRegistry::mark_rejecting(std::vector<Step>& steps, Marks& marks) {
 // the scan. It is tried again once it is quiet.
 void ModuleRegistry::open(Step& step) {
   const uint64_t started_us = monotonic_us();
-  FileQuiet quiet(step.found->path, step.found->stamp);
+  FileQuiet quiet(step.found->path, step.found->loader->suffix(), step.found->stamp);
   Status status = open_candidate(step);
   while (quiet.is_worth_another_try(status.is_ok())) {
     step.found->stamp = quiet.stamp();

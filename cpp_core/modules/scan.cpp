@@ -17,14 +17,11 @@ namespace hrmr::modules {
 
 namespace {
 
-int64_t nanoseconds(const timespec& time) {
-  return static_cast<int64_t>(time.tv_sec) * 1000000000 + time.tv_nsec;
-}
-
 bool is_settled(const FileStamp& stamp) {
   timespec now{};
   clock_gettime(CLOCK_REALTIME, &now);
-  const int64_t settled_ns = nanoseconds(now) - limits::kFileSettleMs * int64_t{1000000};
+  const int64_t now_ns = int64_t{now.tv_sec} * 1000000000 + now.tv_nsec;
+  const int64_t settled_ns = now_ns - limits::kFileSettleMs * int64_t{1000000};
   return stamp.modified_ns < settled_ns && stamp.changed_ns < settled_ns;
 }
 
@@ -36,19 +33,24 @@ std::string join(const std::string& folder, const std::string& name) {
   return folder.empty() || folder.back() != '/' ? folder + "/" + name : folder + name;
 }
 
+// Of two modules of one name in one place neither is loaded.
+void add(FoundModule module, FoundModules& found) {
+  if (module.fault.empty() && !is_module_name(module.name)) {
+    module.fault = module.path + ": a module's name is 1 to " +
+                   std::to_string(limits::kModuleNameBytesMax) +
+                   " letters, digits, '-' and '_'; rename the file";
+  }
+  const std::string path = module.path;
+  const std::string name = module.name;
+  const auto [other, is_new] = found.try_emplace(name, std::move(module));
+  if (is_new) return;
+  // Sorted, because the order in which a folder is read means nothing.
+  const auto [first, second] = std::minmax(other->second.path, path);
+  other->second.fault =
+      "both " + first + " and " + second + " are module " + name + ": remove one of them";
+}
+
 }  // namespace
-
-bool read_stamp(const std::string& path, FileStamp& stamp) {
-  struct stat status {};
-  if (::stat(path.c_str(), &status) != 0) return false;
-  stamp = stamp_of(status);
-  return true;
-}
-
-FileStamp stamp_of(const struct stat& status) {
-  return {status.st_dev, status.st_ino, status.st_size, nanoseconds(status.st_mtim),
-          nanoseconds(status.st_ctim)};
-}
 
 bool is_module_name(std::string_view name) {
   if (name.empty() || name.size() > limits::kModuleNameBytesMax) return false;
@@ -98,7 +100,12 @@ void PlaceScanner::scan_folder(size_t place, ScanResult& result) {
     const std::string name = entry->d_name;
     if (name.front() == '.' || name.front() == '_') continue;
     const std::string path = join(folder, name);
-    if (loader_of(path) != nullptr) add_file(place, path, found);
+    if (loader_of(path) != nullptr) {
+      add_file(place, path, found);
+    } else if (entry->d_type != DT_REG) {
+      Loader* const loader = loader_of_package(path);
+      if (loader != nullptr) add_package(place, path, *loader, found);
+    }
   }
   if (errno != 0) {
     // What was not listed is not gone: what is loaded from here stays.
@@ -129,17 +136,25 @@ void PlaceScanner::add_file(size_t place, const std::string& path, FoundModules&
   module.is_settled = is_settled(module.stamp);
   if (module.loader == nullptr) {
     module.fault = path + " is not a module: nothing loads files with such a suffix";
-  } else if (!is_module_name(module.name)) {
-    module.fault = path + ": a module's name is 1 to " +
-                   std::to_string(limits::kModuleNameBytesMax) +
-                   " letters, digits, '-' and '_'; rename the file";
   }
-  const auto [other, is_new] = found.try_emplace(module.name, module);
-  if (is_new) return;
-  // Sorted, because the order in which a folder is read means nothing.
-  const auto [first, second] = std::minmax(other->second.path, path);
-  other->second.fault =
-      "both " + first + " and " + second + " are module " + module.name + ": remove one of them";
+  add(std::move(module), found);
+}
+
+void PlaceScanner::add_package(size_t place, const std::string& path, Loader& loader,
+                               FoundModules& found) {
+  FoundModule module;
+  module.path = path;
+  module.place = place;
+  module.loader = &loader;
+  module.name = file_name(path);
+  Result<FileStamp> stamp = read_package_stamp(path, loader.suffix());
+  if (stamp.is_ok()) {
+    module.stamp = stamp.value();
+    module.is_settled = is_settled(module.stamp);
+  } else {
+    module.fault = stamp.message();
+  }
+  add(std::move(module), found);
 }
 
 Loader* PlaceScanner::loader_of(const std::string& path) const {
@@ -147,6 +162,16 @@ Loader* PlaceScanner::loader_of(const std::string& path) const {
   if (suffix.empty()) return nullptr;
   for (Loader* loader : loaders_) {
     if (loader->suffix() == suffix) return loader;
+  }
+  return nullptr;
+}
+
+Loader* PlaceScanner::loader_of_package(const std::string& folder) const {
+  for (Loader* loader : loaders_) {
+    if (loader->package_file().empty()) continue;
+    struct stat status {};
+    const std::string file = join(folder, std::string(loader->package_file()));
+    if (::stat(file.c_str(), &status) == 0 && S_ISREG(status.st_mode)) return loader;
   }
   return nullptr;
 }

@@ -1,7 +1,8 @@
 // PlaceScanner: which module files there are now.
 //
 // A place is a folder, whose regular files (also through symbolic links) with a suffix of one of
-// the loaders are modules, or one such file. Names that begin with '.' or '_' are skipped.
+// the loaders are modules, or one such file. So are folders that hold a loader's package_file.
+// Names that begin with '.' or '_' are skipped.
 //
 // Threads: the reload thread.
 #pragma once
@@ -17,24 +18,13 @@
 
 #include "base/log.h"
 #include "modules/loader.h"
+#include "modules/sources.h"
 
 namespace hrmr::modules {
 
-// What changes when somebody writes to a file or puts another in its place.
-struct FileStamp {
-  uint64_t device = 0;
-  uint64_t inode = 0;
-  int64_t size_bytes = 0;
-  int64_t modified_ns = 0;
-  int64_t changed_ns = 0;
-  bool operator==(const FileStamp&) const = default;
-};
-
-FileStamp stamp_of(const struct stat& status);
-
 struct FoundModule {
   std::string name;
-  std::string path;  // empty: a module without a file
+  std::string path;  // of a package its folder; empty: a module without a file
   Loader* loader = nullptr;
   size_t place = 0;  // index of the place it was found in
   FileStamp stamp;
@@ -51,9 +41,6 @@ struct ScanResult {
   std::map<size_t, std::string> place_faults;  // places that are there but cannot be read, and why
 };
 
-// The stamp of the file, or of what the link leads to. False: there is none that can be read.
-bool read_stamp(const std::string& path, FileStamp& stamp);
-
 // Whether a module may have that name: 1 to 64 letters, digits, '-' and '_'.
 bool is_module_name(std::string_view name);
 
@@ -69,7 +56,10 @@ class PlaceScanner {
  private:
   void scan_folder(size_t place, ScanResult& result);
   void add_file(size_t place, const std::string& path, FoundModules& found) const;
+  static void add_package(size_t place, const std::string& path, Loader& loader,
+                          FoundModules& found);
   Loader* loader_of(const std::string& path) const;
+  Loader* loader_of_package(const std::string& folder) const;
   void warn_once(size_t place, std::string why);
 
   std::vector<std::string> places_;

@@ -117,7 +117,7 @@ void WatchList::add_module_file(const std::string& path, const std::string& modu
 }
 
 // Without its __init__.py a folder is no package, but may become one.
-void WatchList::add_package(const std::string& folder, const std::string& module, int depth) {
+void WatchList::add_package(const std::string& folder, const std::string& module, size_t depth) {
   struct stat status {};
   const bool is_top = depth == 0;
   if (is_top && ::stat(join(folder, std::string(kPackageFile)).c_str(), &status) != 0) {

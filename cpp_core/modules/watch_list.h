@@ -55,7 +55,7 @@ class WatchList {
   void add_place(const std::string& place);
   void add_folder_place(const std::string& place);
   void add_module_file(const std::string& path, const std::string& module);
-  void add_package(const std::string& folder, const std::string& module, int depth);
+  void add_package(const std::string& folder, const std::string& module, size_t depth);
   std::string add_links(std::string path, const std::string& module);
   void add_steps(const std::string& target);
   WatchedFolder* folder_at(const std::string& path);

@@ -32,6 +32,7 @@ from .outcome import Outcome, ReloadReport
 from .response import Response, ResponseError
 from .route import route
 from .server import ModuleInfo, Server
+from .state import State
 
 __version__: str = _core.VERSION
 ABI: tuple[int, int] = _core.ABI_VERSION
@@ -55,6 +56,7 @@ __all__ = [
     "RouteError",
     "Server",
     "StartError",
+    "State",
     "__version__",
     "route",
 ]

@@ -1,93 +1,74 @@
-"""python_module: opens and loads one generation of a Python module; the engine calls it.
+"""python_module: one generation of a Python module, as the engine calls it: open_python, then load,
+save_state, unload and close of what that returned.
 
-The source is compiled here, from the bytes that the engine read, into a fresh module object each
-time. importlib.reload would mix two versions in one namespace, and a .pyc is taken for current
-when the source was saved twice within a second.
+Threads: the reload thread; report: any.
 """
 
 import contextlib
+import gc
 import inspect
-import linecache
 import logging
-import sys
 import threading
+import time
 import traceback
+import typing
 import weakref
-from collections.abc import Callable, Iterator
-from types import ModuleType
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
 
 from .errors import HrmrError, ModuleError, NotRunningError
-from .route import ROUTES_NAME, Handler, Route
+from .generation import Generation, generation_of
+from .route import Handler
+from .state import State, checked_state
 
-_PACKAGE = "hrmr_modules"
-
-
-class _Before:
-    """What stood in sys.modules and linecache under a module's name, without keeping it alive."""
-
-    def __init__(self, name: str, path: str) -> None:
-        module = sys.modules.get(name)
-        self._module = None if module is None else weakref.ref(module)
-        self.lines = linecache.cache.get(path)
-
-    @property
-    def module(self) -> ModuleType | None:
-        return None if self._module is None else self._module()
-
-
-Saved = tuple[int, bytes]  # the schema number of a state, and its bytes
+_OWN_FILES = {__file__, str(Path(__file__).with_name("generation.py"))}
 
 
 class PythonModule:
-    """One generation: what open_python hands to the engine, which calls the rest in the order load,
-    save_state, unload, close."""
+    """One generation: what open_python hands to the engine."""
 
-    def __init__(self, module: ModuleType, path: str, before: "_Before") -> None:
-        self.version = str(getattr(module, "__version__", ""))
+    def __init__(self, generation: Generation) -> None:
+        root = generation.modules[generation.root]
+        self.version = str(getattr(root, "__version__", ""))
         self.routes: list[tuple[bytes, str, Handler]] = []
-        self.saves_state = _own_function(module, "save_state") is not None
-        self._module: ModuleType | None = module
-        self._path = path
-        self._before = before
-        self._source_lines = linecache.cache.get(path)
+        self.saves_state = _own_function(generation, "save_state") is not None
+        self._generation: Generation | None = generation
         self._has_loaded = False
 
     @property
-    def _name(self) -> str:
-        return self._live_module.__name__.rpartition(".")[2]
-
-    @property
-    def _live_module(self) -> ModuleType:
-        if self._module is None:
+    def _live(self) -> Generation:
+        if self._generation is None:
             raise ModuleError("the module is gone")
-        return self._module
+        return self._generation
 
-    def load(self, config: dict[str, str], previous: Saved | None) -> None:
+    def load(self, config: dict[str, str], previous: tuple[int, bytes] | None) -> None:
         """Runs the module's load. ModuleError: it refuses, and why."""
-        module = self._live_module
-        load = _own_function(module, "load")
+        generation = self._live
+        load = _own_function(generation, "load")
+        state = None if previous is None else State(*previous)
         try:
-            with _marked_as_loading(self._name):
+            with _marked_as_loading(generation.name):
                 if load is not None:
-                    load(*_load_arguments(load, config, previous))
+                    load(*_load_arguments(load, config, state, generation.name))
         except BaseException as error:  # noqa: BLE001 - a module may call sys.exit
-            raise _refusal(self._name, self._path, error) from None
-        routes: list[Route] = module.__dict__[ROUTES_NAME]
-        self.routes = [route.as_tuple() for route in routes]
+            raise _refusal(generation, error) from None
+        self.routes = [route.as_tuple() for route in generation.routes]
+        generation.serve()
         self._has_loaded = True
-        if not routes:
-            _log(self._name).warning("has no route: write @hrmr.route(...) above a function")
+        if not self.routes:
+            _log(generation.name).warning("has no route: write @hrmr.route(...) above a function")
 
-    def save_state(self) -> Saved:
-        """What the module's save_state returns: bytes, or a schema number and bytes."""
-        save = _own_function(self._live_module, "save_state")
+    def save_state(self) -> State:
+        """What the module's save_state returns. ModuleError: it failed, and why."""
+        generation = self._live
+        save = _own_function(generation, "save_state")
         try:
-            with _marked_as_loading(self._name):
-                return _checked_state(save() if save is not None else None)
+            with _marked_as_loading(generation.name):
+                return checked_state(save() if save is not None else None)
         except BaseException as error:  # noqa: BLE001
-            _log(self._name).error("save_state failed", exc_info=_without_own_frames(error))
-            why = _describe(error, self._path)
+            _log_error(generation, "save_state failed", error)
+            why = _describe(generation, error)
             raise ModuleError(f"its state could not be saved: {why}") from None
 
     def unload(self) -> None:
@@ -96,22 +77,71 @@ class PythonModule:
         if not has_loaded:
             return
         self.routes = []
-        unload = _own_function(self._live_module, "unload")
+        generation = self._live
+        unload = _own_function(generation, "unload")
         try:
             if unload is not None:
-                with _marked_as_loading(self._name):
+                with _marked_as_loading(generation.name):
                     unload()
         except BaseException as error:  # noqa: BLE001
-            report(self._name, error, "unload failed")
+            _log_error(generation, "unload failed", error)
 
-    def close(self) -> None:
-        """Lets the module go. One that never served gives its name back to the one before."""
-        module, self._module = self._module, None
-        if module is None:
-            return
-        _forget(module, self._path, self._source_lines, self._before)
+    def close(self) -> str:
+        """Lets the generation go. What is left of it, in words; empty: nothing that is known."""
+        generation, self._generation = self._generation, None
+        if generation is None:
+            return ""
+        self.routes, self._has_loaded = [], False
+        generation.close()
+        canary = weakref.ref(generation)
+        del generation
+        if _sweeper.sweep(canary):
+            return ""
+        return (
+            "still in memory: something outside of it holds an object or a function of it, such "
+            "as a thread, a callback or a cache"
+        )
 
 
+class _Sweeper:
+    """Frees closed generations. A module and its functions refer to each other, so only the cycle
+    collector can; left to itself, it may come hours later, when a reload has filled the memory
+    twice. A collection stops all Python threads, and takes as long as the process has objects: when
+    it is slow it is not done at each reload, but in 1 % of the time."""
+
+    QUICK_S = 0.05
+    SHARE = 0.01
+
+    def __init__(self) -> None:
+        self._took_s = 0.0
+        self._ended_s = 0.0
+
+    def sweep(self, canary: "weakref.ref[Generation]") -> bool:
+        """False: what the canary stands for outlives a collection. Nothing is done where the
+        program has switched the collector off."""
+        if canary() is None or not gc.isenabled() or not self._is_due():
+            return True
+        self._collect()
+        if canary() is None:
+            return True
+        # What typing remembers, such as Optional[User], keeps the last 128 of a kind.
+        for clear in getattr(typing, "_cleanups", ()):
+            clear()
+        self._collect()
+        return canary() is None
+
+    def _is_due(self) -> bool:
+        since_s = time.monotonic() - self._ended_s
+        return self._took_s <= self.QUICK_S or self._took_s <= since_s * self.SHARE
+
+    def _collect(self) -> None:
+        began_s = time.monotonic()
+        gc.collect()
+        self._ended_s = time.monotonic()
+        self._took_s = self._ended_s - began_s
+
+
+_sweeper = _Sweeper()
 _loading = threading.local()
 
 
@@ -134,111 +164,95 @@ def _marked_as_loading(name: str) -> Iterator[None]:
         _loading.module = None
 
 
-def open_python(name: str, path: str, source: bytes, generation: int) -> PythonModule:
-    """Executes the source in a fresh module object. ModuleError: it is refused, and why.
+def open_python(
+    name: str, path: str, sources: Mapping[str, bytes], generation: int
+) -> PythonModule:
+    """Executes the module in fresh module objects. ModuleError: it is refused, and why.
 
-    name: the file's name without .py; path: the user's file; source: its bytes, read once;
+    name: the file's name without .py, or the folder's; path: the user's file or folder; sources:
+    the content by path of that file, or of all .py files in the folder, read at one moment;
     generation: counts the loads of this module.
     """
-    module = ModuleType(f"{_PACKAGE}.{name}")
-    routes: list[Route] = []
-    module.__dict__.update(
-        {"__file__": path, "__package__": "", "__generation__": generation, ROUTES_NAME: routes}
-    )
-    before = _Before(module.__name__, path)
-    lines = _introduce(module, path, source)
+    opened = Generation(name, path, sources, generation)
     try:
         with _marked_as_loading(name):
-            exec(compile(source, path, "exec", dont_inherit=True), module.__dict__)
+            opened.execute()
+        return PythonModule(opened)
     except BaseException as error:  # noqa: BLE001 - a module may call sys.exit
-        refusal = _refusal(name, path, error)
-        _forget(module, path, lines, before)
+        refusal = _refusal(opened, error)
+        opened.close()
         raise refusal from None
-    return PythonModule(module, path, before)
+
+
+def report(name: str, error: BaseException) -> None:
+    """Logs the traceback of an exception that a handler of the module `name` raised."""
+    generation = generation_of(error, name)
+    if generation is None:
+        _log(name).error("handler failed", exc_info=_without_own_frames(error))
+    else:
+        _log_error(generation, "handler failed", error)
 
 
 def _load_arguments(
-    load: Callable[..., object], config: dict[str, str], previous: Saved | None
+    load: Callable[..., object], config: dict[str, str], previous: State | None, name: str
 ) -> tuple[object, ...]:
     """(config,), or (config, previous) for a load that takes two."""
     try:
         inspect.signature(load).bind(config, previous)
     except TypeError:
+        if previous is not None:
+            _log(name).warning(
+                "the state that was saved is dropped: load takes no second argument for it"
+            )
         return (config,)
     return (config, previous)
 
 
-def _checked_state(saved: object) -> Saved:
-    schema, state = saved if isinstance(saved, tuple) and len(saved) == 2 else (0, saved)
-    if not isinstance(state, bytes | bytearray) or type(schema) is not int:
-        raise TypeError("save_state must return bytes, or a tuple of a schema number and bytes")
-    if not 0 <= schema < 1 << 64:
-        raise ValueError(f"the schema number {schema} is not in 0 to 2**64 - 1")
-    return schema, bytes(state)
+def _refusal(generation: Generation, error: BaseException) -> ModuleError:
+    _log_error(generation, "cannot be loaded", error)
+    return ModuleError(_describe(generation, error))
 
 
-def _refusal(name: str, path: str, error: BaseException) -> ModuleError:
-    # Logged now, while linecache still shows the refused source.
-    _log(name).error("cannot be loaded", exc_info=_without_own_frames(error))
-    return ModuleError(_describe(error, path))
+def _log_error(generation: Generation, what: str, error: BaseException) -> None:
+    with generation.lines_shown():
+        _log(generation.name).error(what, exc_info=_without_own_frames(error))
 
 
-def report(name: str, error: BaseException, what: str = "handler failed") -> None:
-    """Logs the traceback of an exception that a handler of the module `name` raised."""
-    _log(name).error(what, exc_info=_without_own_frames(error))
-
-
-def _introduce(module: ModuleType, path: str, source: bytes) -> Any:
-    # dataclasses, typing and pickle look a class's module up in sys.modules.
-    package = sys.modules.setdefault(_PACKAGE, ModuleType(_PACKAGE))
-    package.__path__ = []
-    sys.modules[module.__name__] = module
-    # An mtime of None keeps linecache from looking at the file, which may be newer already.
-    lines = source.decode(errors="replace").splitlines(keepends=True)
-    linecache.cache[path] = (len(source), None, lines, path)
-    return linecache.cache[path]
-
-
-def _forget(module: ModuleType, path: str, lines: Any, before: _Before) -> None:
-    """Takes the module out where it still stands, and puts back what stood there if that lives."""
-    old_module = before.module
-    if sys.modules.get(module.__name__) is module:
-        del sys.modules[module.__name__]
-        if old_module is not None:
-            sys.modules[module.__name__] = old_module
-    if linecache.cache.get(path) is lines:
-        del linecache.cache[path]
-        if old_module is not None and before.lines is not None:
-            linecache.cache[path] = before.lines
-
-
-def _own_function(module: ModuleType, name: str) -> Callable[..., object] | None:
-    """The function `name` that the module defines; not one that it has only imported, as in
-    `from json import load`."""
-    function = module.__dict__.get(name)
-    is_own = callable(function) and getattr(function, "__module__", None) == module.__name__
+def _own_function(generation: Generation, name: str) -> Callable[..., object] | None:
+    """The function `name` that the module defines, itself or in a sub-module; not one that it has
+    only imported, as in `from json import load`."""
+    function = vars(generation.modules[generation.root]).get(name)
+    origin = getattr(function, "__module__", None)
+    is_own = callable(function) and f"{origin}.".startswith(f"{generation.root}.")
     return function if is_own else None
 
 
-def _describe(error: BaseException, path: str) -> str:
+def _describe(generation: Generation, error: BaseException) -> str:
     text = str(error) or "no reason given"
     if isinstance(error, SyntaxError) and error.filename:
         return f"{type(error).__name__}: {error.msg} ({error.filename}, line {error.lineno})"
     kind = "" if isinstance(error, HrmrError) else f"{type(error).__name__}: "
-    lines = [
-        number
+    places = [
+        f"{frame.f_code.co_filename}, line {number}"
         for frame, number in traceback.walk_tb(error.__traceback__)
-        if frame.f_code.co_filename == path
+        if generation.is_own_file(frame.f_code.co_filename)
     ]
-    return f"{kind}{text} ({path}, line {lines[-1]})" if lines else f"{kind}{text} ({path})"
+    return f"{kind}{text} ({places[-1] if places else generation.path})"
 
 
 def _without_own_frames(error: BaseException) -> BaseException:
-    """The error with its traceback beginning in the module, not in this file."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
-        trace = trace.tb_next
+    """The error with a traceback that shows the module's code and none of this package's."""
+    trace: TracebackType | None = None
+    for each in reversed(list(_traces(error.__traceback__))):
+        if each.tb_frame.f_code.co_filename not in _OWN_FILES:
+            trace = TracebackType(trace, each.tb_frame, each.tb_lasti, each.tb_lineno)
     return error.with_traceback(trace)
+
+
+def _traces(trace: TracebackType | None) -> Iterator[TracebackType]:
+    while trace is not None:
+        yield trace
+        trace = trace.tb_next
 
 
 def _log(name: str) -> logging.Logger:

@@ -32,6 +32,26 @@ class Route:
         return (self.prefix, self.framing, self.function)
 
 
+class RouteList(list[Route]):
+    """The routes of one generation of the module `name`; they are registered while it loads."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self._name = name
+        self._is_closed = False
+
+    def close(self) -> None:
+        self._is_closed = True
+
+    def register(self, made: Route) -> None:
+        if self._is_closed:
+            raise RouteError(
+                f"a route of {made.function.__module__} comes too late: module {self._name} is "
+                "loaded. Import what registers routes when the module is executed, or in its load"
+            )
+        self.append(made)
+
+
 def make_route(prefix: str | bytes, framing: str, function: Handler) -> Route:
     """A checked Route. RouteError says what is wrong, and with which function."""
     name = getattr(function, "__qualname__", repr(function))
@@ -69,7 +89,7 @@ def route(prefix: str | bytes, framing: str = "auto") -> Callable[[AnyHandler], 
         made = make_route(prefix, framing, function)
         routes = namespace.get(ROUTES_NAME)
         if routes is not None:
-            routes.append(made)
+            routes.register(made)
         return function
 
     return register

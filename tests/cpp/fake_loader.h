@@ -72,6 +72,7 @@ class FakeLoader final : public modules::Loader {
   explicit FakeLoader(std::string suffix = ".fake") : suffix_(std::move(suffix)) {}
 
   std::string_view suffix() const override { return suffix_; }
+  std::string_view package_file() const override { return package; }
 
   Result<std::unique_ptr<modules::Image>> open(const modules::OpenRequest& request) override {
     requests.push_back(request);
@@ -80,7 +81,7 @@ class FakeLoader final : public modules::Loader {
     image->loader = this;
     image->name = request.name + " " + std::to_string(request.generation);
     image->content =
-        std::make_shared<const std::string>(request.path.empty() ? text : read_file(request.path));
+        std::make_shared<const std::string>(request.path.empty() ? text : read(request.path));
     const std::string why = image->value_of("FAIL ");
     if (!why.empty()) return Status::error(why);
     const std::string thrown = image->value_of("THROW ");
@@ -90,7 +91,7 @@ class FakeLoader final : public modules::Loader {
 
   bool is_same_content(const std::string& path, const modules::Image& image) const override {
     ++comparisons;
-    return read_file(path) == *static_cast<const Image&>(image).content;
+    return read(path) == *static_cast<const Image&>(image).content;
   }
 
   // "unload http 1, close http 1", and forgets them.
@@ -102,7 +103,8 @@ class FakeLoader final : public modules::Loader {
     return joined;
   }
 
-  std::string text;  // of modules without a file
+  std::string text;     // of modules without a file
+  std::string package;  // the name of the file that makes a folder a module
   std::vector<std::string> events;
   std::vector<modules::OpenRequest> requests;
   std::function<void(const std::string& name)> during_open;
@@ -110,6 +112,9 @@ class FakeLoader final : public modules::Loader {
   mutable int comparisons = 0;
 
  private:
+  std::string read(const std::string& path) const {
+    return read_file(std::filesystem::is_directory(path) ? path + "/" + package : path);
+  }
   static std::unique_ptr<modules::Route> make_route(std::string line, const std::string& content) {
     auto route = std::make_unique<modules::Route>();
     route->framing = modules::RouteFraming::kLine;

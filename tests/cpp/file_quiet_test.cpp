@@ -39,21 +39,21 @@ struct Bench {
 
 TEST_CASE("what went well and stayed as it was is not tried again, however young") {
   Bench bench;
-  FileQuiet quiet(bench.path, bench.stamp());
+  FileQuiet quiet(bench.path, ".so", bench.stamp());
   CHECK_FALSE(quiet.is_worth_another_try(true));
 }
 
 TEST_CASE("what failed and is old is not tried again") {
   Bench bench;
   bench.age();
-  FileQuiet quiet(bench.path, bench.stamp());
+  FileQuiet quiet(bench.path, ".so", bench.stamp());
   CHECK_FALSE(quiet.is_worth_another_try(false));
 }
 
 TEST_CASE("a file that changed since it was looked at is tried again, once") {
   Bench bench;
   bench.age();
-  FileQuiet quiet(bench.path, bench.stamp());
+  FileQuiet quiet(bench.path, ".so", bench.stamp());
   bench.write("two");
   bench.age();
   CHECK(quiet.is_worth_another_try(true));
@@ -63,7 +63,7 @@ TEST_CASE("a file that changed since it was looked at is tried again, once") {
 
 TEST_CASE("a young file that failed is waited for while somebody writes to it") {
   Bench bench;
-  FileQuiet quiet(bench.path, bench.stamp());
+  FileQuiet quiet(bench.path, ".so", bench.stamp());
   std::thread writer([&] {
     for (const char* text : {"o", "on", "one", "one!"}) bench.write(text);
   });
@@ -75,7 +75,7 @@ TEST_CASE("a young file that failed is waited for while somebody writes to it") 
 
 TEST_CASE("a file that never comes to rest is waited for within a bound") {
   Bench bench;
-  FileQuiet quiet(bench.path, bench.stamp());
+  FileQuiet quiet(bench.path, ".so", bench.stamp());
   const uint64_t began_ms = hrmr::monotonic_ms();
   std::atomic<bool> is_over = false;
   std::thread writer([&] {
@@ -89,10 +89,10 @@ TEST_CASE("a file that never comes to rest is waited for within a bound") {
 }
 
 TEST_CASE("a module without a file, and a file that is gone, are not waited for") {
-  CHECK_FALSE(FileQuiet("", FileStamp()).is_worth_another_try(false));
+  CHECK_FALSE(FileQuiet("", ".so", FileStamp()).is_worth_another_try(false));
   Bench bench;
   bench.age();
-  FileQuiet quiet(bench.path, bench.stamp());
+  FileQuiet quiet(bench.path, ".so", bench.stamp());
   std::filesystem::remove(bench.path);
   CHECK_FALSE(quiet.is_worth_another_try(false));
 }

@@ -1,5 +1,6 @@
 """Fixtures: servers (as processes, and in this one), compiled modules, gates."""
 
+import linecache
 import os
 import re
 import shutil
@@ -13,7 +14,8 @@ from textwrap import dedent
 
 import hrmr
 import pytest
-from hrmr import paths
+from hrmr import paths, python_module
+from hrmr.python_module import PythonModule, open_python
 from wire_client import DEADLINE_S, Gate
 
 SOURCES = Path(__file__).parent / "modules"
@@ -232,3 +234,52 @@ def resident_kib(pid: int | str = "self", field: str = "VmRSS") -> int:
     """VmRSS: now; VmHWM: at most so far."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(re.search(rf"^{field}:\s+(\d+) kB", status, re.MULTILINE)[1])
+
+
+# ---------------------------------------------------------------- generations without a server
+
+SHOP_FOLDER = "/nowhere/shop"
+SHOP = "hrmr_modules.shop"
+LoadShop = Callable[..., PythonModule]
+
+
+@pytest.fixture
+def load(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoadShop]:
+    """Loads sources as a generation of the package "shop", as the engine does. They are named by
+    their path below the folder, without .py and with "__in__" for "/"."""
+    # No test waits because a collection in another one was slow.
+    monkeypatch.setattr(python_module._Sweeper, "QUICK_S", 1e9)
+    before = set(sys.modules)
+    loaded: list[PythonModule] = []
+
+    def load_sources(
+        folder: str = SHOP_FOLDER, previous: tuple[int, bytes] | None = None, **named: str
+    ) -> PythonModule:
+        sources = {
+            f"{folder}/{name.replace('__in__', '/')}.py": dedent(text).encode()
+            for name, text in named.items()
+        }
+        loaded.append(open_python("shop", folder, sources, len(loaded) + 1))
+        try:
+            loaded[-1].load({}, previous)
+        except hrmr.ModuleError:
+            loaded[-1].close()
+            raise
+        return loaded[-1]
+
+    yield load_sources
+    for module in loaded:
+        module.close()
+    assert not {name for name in set(sys.modules) - before if name.startswith(SHOP)}
+    assert not any(path.startswith(SHOP_FOLDER) for path in linecache.cache)
+
+
+def call_route(module: PythonModule, number: int = 0) -> object:
+    """What the handler of that route returns."""
+    return module.routes[number][2](None)  # type: ignore[arg-type]
+
+
+def answering(expression: str, before: str = "") -> str:
+    """A source whose route "A" answers that."""
+    handler = f"@hrmr.route('A')\ndef answer(r):\n    return {expression}\n"
+    return f"import hrmr\n{dedent(before)}\n{handler}"

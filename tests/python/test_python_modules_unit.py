@@ -33,13 +33,13 @@ def load() -> Iterator[Load]:
     loaded: list[PythonModule] = []
 
     def load_text(text: str, config: dict[str, str] | None = None) -> PythonModule:
-        source = dedent(text).encode()
+        source = {PATH: dedent(text).encode()}
         loaded.append(open_python("users", PATH, source, len(loaded) + 1))
         loaded[-1].load(config or {}, None)
         return loaded[-1]
 
     yield load_text
-    for module in loaded:
+    for module in reversed(loaded):
         module.unload()
         module.close()
     assert "hrmr_modules.users" not in sys.modules
@@ -98,9 +98,10 @@ def test_generations_do_not_share_a_namespace(load: Load) -> None:
 
 def test_an_old_generation_is_freed(load: Load) -> None:
     old = load(GOOD)
-    canary = weakref.ref(sys.modules["hrmr_modules.users"])
+    canary = weakref.ref(old.routes[0][2])
     load(GOOD)
     old.unload()
+    old.close()
     gc.collect()
     assert canary() is None
     assert "hrmr_modules.users" in sys.modules  # the new one's
@@ -130,7 +131,7 @@ def test_an_imported_function_named_load_is_left_alone(load: Load) -> None:
 
 def test_an_error_in_unload_goes_to_the_log(load: Load, caplog: pytest.LogCaptureFixture) -> None:
     module = load(GOOD + "def unload():\n    1 / 0\n")
-    module.close()
+    module.unload()
     assert [(r.name, r.getMessage()) for r in caplog.records] == [
         ("hrmr.module.users", "unload failed")
     ]
@@ -258,7 +259,7 @@ def test_report_logs_the_source_line_that_was_loaded_not_the_one_on_disk(
     path = tmp_path / "users.py"
     source = b"import hrmr\n@hrmr.route('A')\ndef f(r):\n    return 1 / 0  # loaded\n"
     path.write_text("something newer\n" * 9)
-    module = open_python("users", str(path), source, 1)
+    module = open_python("users", str(path), {str(path): source}, 1)
     module.load({}, None)
     with pytest.raises(ZeroDivisionError) as error:
         module.routes[0][2](None)  # type: ignore[arg-type]
@@ -317,5 +318,5 @@ def test_outcomes_tell_whether_all_went_well() -> None:
 
 
 def test_the_package_of_modules_is_a_package() -> None:
-    open_python("other", "/nowhere/other.py", b"x = 1", 1).close()
+    open_python("other", "/nowhere/other.py", {"/nowhere/other.py": b"x = 1"}, 1).close()
     assert isinstance(sys.modules["hrmr_modules"], types.ModuleType)
