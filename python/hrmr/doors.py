@@ -30,6 +30,7 @@ class Modules(Protocol):
     root: str
     modules: dict[str, ModuleType]
     has_loaded: bool
+    is_closed: bool
 
     def has_source(self, name: str) -> bool: ...
     def import_module(self, name: str) -> ModuleType: ...
@@ -153,7 +154,7 @@ class _Finder:
         generation = _asked(fullname, sys._getframe().f_back)
         if generation is None:
             return None
-        if not generation.has_source(fullname):
+        if generation.is_closed or not generation.has_source(fullname):
             # Not None: the next finder would look into the package's folder, as it is today.
             raise ModuleNotFoundError(f"No module named {fullname!r}", name=fullname)
         return generation.make_spec(fullname)

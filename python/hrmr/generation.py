@@ -46,6 +46,7 @@ class Generation:
         self.routes = RouteList(name)
         self.modules: dict[str, ModuleType] = {}
         self.has_loaded = False
+        self.is_closed = False
         self._sources = sources
         self._paths = dict(self._named_paths())
         self._folders = {parent for each in self._paths for parent in _parents(each)}
@@ -70,7 +71,9 @@ class Generation:
         _show(self)
 
     def close(self) -> None:
-        """Gives its names to the generation that serves."""
+        """Gives its names to the generation that serves. What outlives it, such as a thread, can
+        still import from it."""
+        self.is_closed = True
         doors.remove(self)
         self._hide_lines()
         before = doors.serving(self.root)
@@ -110,9 +113,10 @@ class Generation:
         module = self._new_module(name)
         own_name = name.rpartition(".")[2]
         self.modules[name] = module
-        doors.open_for(name)
+        if not self.is_closed:
+            doors.open_for(name)
         # Python sets it when the module is done; but then `from . import name` in a circle would
-        # look into sys.modules, where other generations are.
+        # look into sys.modules, and bind the door.
         setattr(parent, own_name, module)
         try:
             exec(self._compile(name), module.__dict__)
@@ -161,7 +165,7 @@ class Generation:
         text = _decoded(self._sources[path])
         # A time of None keeps linecache from looking at the file, which may be newer already.
         self._lines[path] = (len(text), None, text.splitlines(keepends=True), path)
-        if doors.serving(self.root) is self or not self.has_loaded:
+        if not self.is_closed and (not self.has_loaded or doors.serving(self.root) is self):
             linecache.cache[path] = self._lines[path]
         return compile(self._sources[path], path, "exec", dont_inherit=True)
 
@@ -170,9 +174,9 @@ class Generation:
         return b"" if path is None else self._sources[path]
 
     def _named_paths(self) -> Iterator[tuple[str, str]]:
-        """Full names of modules, and where each is from. A package wins over a file, as in Python,
-        so it comes last."""
-        for path in sorted(self._sources, key=self._is_package_file):
+        """Full names of modules, and where each is from. Of a/__init__.py and a.py the former
+        wins, as in Python: sorted, it comes last."""
+        for path in sorted(self._sources):
             parts: list[str] = []
             if path != self.path:
                 parts.extend(Path(path).relative_to(self.path).with_suffix("").parts)

@@ -87,6 +87,30 @@ def test_imports_in_a_circle_work(load: LoadShop) -> None:
         b="from . import a\ndef other(): return a.WHO + 'b'\n",
     )
     assert call_route(module) == "aab"
+    shop = importlib.import_module(NAME)
+    assert type(shop.a.b.a) is types.ModuleType  # itself, not what stands in sys.modules for it
+
+
+def test_a_package_wins_over_a_file_of_its_name(load: LoadShop) -> None:
+    files = {"a": "WHO = 'file'", "a__in____init__": "WHO = 'package'"}
+    assert call_route(load(__init__=answering("a.WHO", "from . import a"), **files)) == "package"
+
+
+def test_importlib_gives_the_parent_the_module_itself(load: LoadShop) -> None:
+    load(__init__="import importlib\nimportlib.import_module('.a', __package__)", **LEAVES)
+    assert type(importlib.import_module(NAME).a) is types.ModuleType
+
+
+def test_what_was_not_there_when_it_was_opened_is_not_imported(
+    load: LoadShop, tmp_path: Path
+) -> None:
+    imports = "importlib.import_module('.later', __package__)"
+    module = load(str(tmp_path), __init__=answering(imports, "import importlib"))
+    (tmp_path / "later.py").write_text("")
+    with pytest.raises(ModuleNotFoundError, match=rf"No module named '{NAME}\.later'"):
+        call_route(module)
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module(f"{NAME}.later")
 
 
 def test_what_a_circle_cannot_give_is_an_import_error(load: LoadShop) -> None:
@@ -333,6 +357,28 @@ def test_pickle_is_for_importers_too(load: LoadShop) -> None:
     load(__init__=PICKLES)
     user = importlib.import_module(NAME).User()
     assert type(pickle.loads(pickle.dumps(user))) is type(user)
+
+
+def test_a_generation_that_gives_way_again_leaves_the_lines_of_the_one_before(
+    load: LoadShop,
+) -> None:
+    load(__init__="def f():\n    return 'first'\n")
+    load(__init__="def f():\n    return 'second'\n").close()  # its prefix belongs to another
+    shop = importlib.import_module(NAME)
+    assert shop.f() == "first"
+    assert inspect.getsource(shop.f).endswith("'first'\n")
+
+
+def test_what_outlives_its_generation_can_still_import(load: LoadShop) -> None:
+    source = late("import hrmr_modules.shop.x; from . import y", "hrmr_modules.shop.x.WHO + y.WHO")
+    old = load(__init__=source, x="WHO = 'old x'", y="WHO = 'y'")
+    kept = old.routes[0][2]
+    new = load(__init__="", x="WHO = 'new x'")
+    old.close()
+    assert kept(None) == "old xy"  # type: ignore[arg-type, comparison-overlap]
+    new.close()
+    assert kept(None) == "old xy"  # type: ignore[arg-type, comparison-overlap]
+    assert f"{NAME}.y" not in sys.modules
 
 
 def test_inspect_shows_the_source_of_each_generation(load: LoadShop) -> None:

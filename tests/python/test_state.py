@@ -65,23 +65,26 @@ def test_a_counter_loses_no_increment_over_reloads_under_load(serve: Serve, modu
                     own.append(int(match[1]))
                     edition = int(match[2])
 
+    def counted() -> int:
+        return sum(len(own) for own in list(seen))
+
     clients = [threading.Thread(target=run) for _ in range(4)]
     for client in clients:
         client.start()
     for edition in range(1, 101):
-        before = sum(map(len, list(seen)))
+        before = counted()
         write_counter(modules, edition)
         told = reload(server.port)[0]
         assert told.startswith(f"reloaded counter generation {edition} -> {edition + 1}"), told
-        wait_until(lambda: sum(map(len, list(seen))) > before or faults, "clients count")  # noqa: B023
+        wait_until(lambda: counted() > before or faults, "clients count")  # noqa: B023
     stops.set()
     for client in clients:
         client.join()
     assert not faults
-    counted = sorted(number for own in seen for number in own)
-    assert counted == list(range(1, len(counted) + 1))
+    numbers = sorted(number for own in seen for number in own)
+    assert numbers == list(range(1, len(numbers) + 1))
     assert all(own == sorted(own) for own in seen)
-    assert ask(server.port, "COUNT") == f"{len(counted)} 100"
+    assert ask(server.port, "COUNT") == f"{len(numbers)} 100"
 
 
 def test_a_refusal_keeps_the_old_generation_with_its_state(
