@@ -1,6 +1,7 @@
 """State of Python modules, handed from one generation to the next."""
 
 import re
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -259,3 +260,14 @@ def test_nothing_changes_between_save_and_the_next_load(
         gate.open()
         assert reloading.read_line().startswith("reloaded counter")
         assert held.read_line() == "2 1"
+
+
+def test_the_example_counts_on_over_reloads(start_server: StartServer, modules: Path) -> None:
+    example = Path(__file__).parents[2] / "examples" / "python" / "visits"
+    shutil.copytree(example, modules / "visits", ignore=shutil.ignore_patterns("__pycache__"))
+    server = start_server()
+    assert [ask(server.port, "VISIT home") for _ in range(2)] == ["home 1", "home 2"]
+    counts = modules / "visits" / "counts.py"
+    counts.write_text(counts.read_text() + "# changed\n")
+    assert reload(server.port)[0].startswith("reloaded visits")
+    assert ask(server.port, "VISIT home") == "home 3"
