@@ -88,11 +88,9 @@ def test_a_counter_loses_no_increment_over_reloads_under_load(serve: Serve, modu
     assert ask(server.port, "COUNT") == f"{len(numbers)} 100"
 
 
-def test_a_refusal_keeps_the_old_generation_with_its_state(
-    start_server: StartServer, modules: Path
-) -> None:
+def test_a_refusal_keeps_the_old_generation_with_its_state(serve: Serve, modules: Path) -> None:
     write_counter(modules, 0)
-    server = start_server()
+    server = serve()
     assert [ask(server.port, "ADD") for _ in range(3)] == ["1 0", "2 0", "3 0"]
     refuses = COUNTER.format(edition=1).replace(
         "assert previous.schema == 1", "raise ValueError(f'schema {previous.schema} is too new')"
@@ -107,6 +105,7 @@ def test_a_refusal_keeps_the_old_generation_with_its_state(
             f"failed counter: ValueError: schema 1 is too new ({path}, line {line}) "
             "(generation 1 serves on)"
         )
+        assert "note" not in told  # nothing of the refused one is left
         assert last.startswith("ERR")
         assert ask(server.port, "ADD") == f"{number} 0"
     write_counter(modules, 2)
