@@ -55,7 +55,7 @@ def add(generation: Modules) -> None:
 def remove(generation: Modules) -> None:
     """Takes it away, and the doors that lead nowhere then."""
     _living[generation.root].remove(generation)
-    for name in generation.modules:
+    for name in list(generation.modules):
         close(name)
     if not _living[generation.root]:
         del _living[generation.root]
@@ -132,13 +132,13 @@ def _behind(door: Door, attribute: str, frame: FrameType | None) -> ModuleType:
     name: str = ModuleType.__getattribute__(door, "__name__")
     generation = _asked(name, frame)
     if generation is not None:
+        # What the import system asks of each module that it finds in sys.modules: perhaps only
+        # another generation has imported it so far, or another thread is about to.
+        if attribute == "__spec__" and generation.has_source(name):
+            return generation.import_module(name)
         module = generation.modules.get(name)
         if module is not None:
             return module
-        # What the import system asks of each module that it finds in sys.modules: perhaps only
-        # another generation has imported it so far.
-        if attribute == "__spec__" and generation.has_source(name):
-            return generation.import_module(name)
     raise AttributeError(f"module {name!r} is not imported, so it has no {attribute!r}")
 
 

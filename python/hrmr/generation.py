@@ -218,11 +218,12 @@ class Generation:
                 self._import_item(module, absolute, each)
             return
         full_name = f"{absolute}.{item}"
-        if hasattr(module, item):
-            return
-        if hasattr(module, "__path__") and self.has_source(full_name):
+        has_item = hasattr(module, item)
+        is_module = hasattr(module, "__path__") and self.has_source(full_name)
+        # One that the package has already may still be in the making, on another thread.
+        if is_module and (not has_item or full_name in self.modules):
             self.import_module(full_name)
-        elif full_name in sys.modules:
+        elif not has_item and full_name in sys.modules:
             # There Python would look next, and find what belongs to others.
             hint = ": modules do not import each other" if absolute == PACKAGE else ""
             raise ImportError(f"cannot import name {item!r} from {absolute!r}{hint}", name=absolute)

@@ -151,14 +151,27 @@ def test_modules_do_not_import_each_other(load: LoadShop) -> None:
     )
 
 
-def test_a_late_import_runs_once_whatever_number_of_threads_asks(load: LoadShop) -> None:
+@pytest.mark.parametrize(
+    ("statement", "expression"),
+    [
+        ("from .slow import VALUE", "VALUE"),
+        ("from . import slow", "slow.VALUE"),
+        ("import hrmr_modules.shop.slow as slow", "slow.VALUE"),
+        ("import importlib; slow = importlib.import_module('.slow', __package__)", "slow.VALUE"),
+    ],
+)
+def test_a_late_import_runs_once_whatever_number_of_threads_asks(
+    load: LoadShop, statement: str, expression: str
+) -> None:
     module = load(
-        __init__="runs = []\n" + late("from .slow import VALUE", "VALUE"),
+        __init__="runs, asking = [], []\n" + late(f"asking.append(1); {statement}", expression),
         slow="""
             import time
-            from . import runs
+            from . import asking, runs
             runs.append(1)
-            time.sleep(0.05)  # others come meanwhile
+            deadline = time.monotonic() + 60
+            while len(asking) < 8 and time.monotonic() < deadline:
+                time.sleep(0.001)
             VALUE = 'whole'
             """,
     )
