@@ -73,7 +73,7 @@ class PackageWalk {
     Result<std::vector<std::string>> names = names_in(folder);
     if (!names.is_ok()) return names.status();
     for (const std::string& name : names.value()) {
-      const Status added = add(folder + "/" + name, depth);
+      const Status added = add(std::string(folder).append("/").append(name), depth);
       if (!added.is_ok()) return added;
     }
     return Status::ok();
