@@ -20,6 +20,7 @@
 // rests or is retired.
 //
 // Threads: pin, unpin, rest_on, resume_on, retire_on, pins_on: on the loop named by the index.
+// timer_begins, timer_ends, running_timers: on the first loop.
 // defer_begins, defer_ends: any. The rest: the reload thread.
 #pragma once
 
@@ -62,6 +63,18 @@ class Module {
   void resume_on(unsigned loop) { slots_[loop].phase = Phase::kServing; }
   uint32_t pins_on(unsigned loop) const { return slots_[loop].pins; }
 
+  // A timer that runs on a pool: a pin of the first loop, told apart for reports.
+  void timer_begins() {
+    ++running_timers_;
+    pin(0);
+  }
+  // True as for unpin.
+  bool timer_ends() {
+    --running_timers_;
+    return unpin(0);
+  }
+  uint32_t running_timers() const { return running_timers_; }
+
   // Before a publication that lets it rest or retire: every loop is to count once. No loop counts
   // meanwhile.
   void arm(unsigned loops) { loops_holding_.store(loops, std::memory_order_relaxed); }
@@ -94,6 +107,7 @@ class Module {
   std::unique_ptr<Slot[]> slots_;
   std::atomic<unsigned> loops_holding_;
   std::atomic<uint32_t> deferred_{0};
+  uint32_t running_timers_ = 0;
   uint64_t hold_timeout_ms_ = 0;
 };
 

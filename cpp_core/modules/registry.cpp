@@ -26,6 +26,10 @@ std::string shown(const Module& module) {
   return module.name() + " generation " + std::to_string(module.generation());
 }
 
+std::string counted(size_t count, const char* what) {
+  return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
+}
+
 struct Conflict {
   const Route* wanted = nullptr;  // null: there is none
   const Route* holder = nullptr;
@@ -469,12 +473,15 @@ void ModuleRegistry::await_retired(std::vector<Step>& steps) {
   }
 }
 
-// "2 requests, 1 of them deferred".
+// "2 requests, 1 of them deferred", "1 timer", "1 request and 1 timer".
 std::string ModuleRegistry::use_of(Module& module) {
   const InUse use = publisher_.count_use(module);
-  std::string text = std::to_string(use.requests) + (use.requests == 1 ? " request" : " requests");
+  std::string timers;
+  if (use.timers != 0) timers = counted(use.timers, "timer");
+  if (use.requests == 0 && use.timers != 0) return timers;
+  std::string text = counted(use.requests, "request");
   if (use.deferred != 0) text += ", " + std::to_string(use.deferred) + " of them deferred";
-  return text;
+  return timers.empty() ? text : text + " and " + timers;
 }
 
 Status ModuleRegistry::unload(Module& module) {

@@ -76,10 +76,11 @@ struct Publication {
   std::vector<Module*> retired;  // Module::retire_on: their timers stop
 };
 
-// Requests that are inside a module.
+// What is inside a module.
 struct InUse {
   size_t requests = 0;  // the deferred ones included
   size_t deferred = 0;
+  size_t timers = 0;
 };
 
 // What the registry asks of the loops. On the reload thread.

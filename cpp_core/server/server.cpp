@@ -302,8 +302,13 @@ void Server::forget_drained(modules::Module& module) { reload_thread_->forget_dr
 
 modules::InUse Server::count_use(modules::Module& module) {
   std::atomic<size_t> pins{0};
-  Round::make(shards_, [&](Shard& shard) { pins += module.pins_on(shard.loop().index()); });
-  return {pins, module.deferred()};
+  std::atomic<size_t> timers{0};
+  Round::make(shards_, [&](Shard& shard) {
+    const unsigned loop = shard.loop().index();
+    pins += module.pins_on(loop);
+    if (loop == 0) timers += module.running_timers();
+  });
+  return {pins - timers, module.deferred(), timers};
 }
 
 }  // namespace hrmr::server

@@ -33,7 +33,8 @@ Shard::Shard(unsigned index, const Options& options, ShardOwner& owner, Log& log
       owner_(owner),
       log_(log),
       loop_(index),
-      dispatcher_(options, loop_, owner) {}
+      dispatcher_(options, loop_, owner),
+      timers_(loop_, owner) {}
 
 Shard::~Shard() {
   while (connections_ != nullptr) {
@@ -77,6 +78,7 @@ void Shard::publish(const modules::Publication& change,
                     std::shared_ptr<const modules::RouteTable>& table) {
   const unsigned loop = loop_.index();
   dispatcher_.swap_table(table);
+  if (loop == 0) timers_.follow(change);
   for (modules::Module* module : change.resting) {
     if (module->rest_on(loop)) owner_.drained(module);
   }

@@ -17,6 +17,7 @@
 #include "net/timer_wheel.h"
 #include "server/connection.h"
 #include "server/dispatcher.h"
+#include "server/module_timers.h"
 #include "server/options.h"
 
 namespace hrmr::server {
@@ -83,6 +84,7 @@ class Shard final : public net::AcceptHandler, public net::Timer {
   net::EventLoop loop_;
   BufferPool buffers_;
   Dispatcher dispatcher_;
+  ModuleTimers timers_;  // of all modules; on the first loop only
   std::unique_ptr<net::Listener> listener_;
   Connection* connections_ = nullptr;
   bool is_draining_ = false;

@@ -178,8 +178,9 @@ typedef struct hrmr_route {
 
 /* 1.1. A function that is called again and again while the generation serves. The first call comes
  * one interval after the generation was published. Calls of one timer never overlap: one that is
- * due while the last one runs is left out. Timers rest while the module is reloaded under `hold`
- * or `reject`, and stop for ever when the generation is replaced, before unload is called. */
+ * due while the last one runs is left out, and so is one that finds the pool's queue full. Timers
+ * rest while the generation hands its state over under `hold` or `reject`, and stop for ever when
+ * it is replaced, before unload is called. */
 typedef struct hrmr_timer {
   size_t size;
   uint32_t interval_ms; /* 10 to 86400000; fires up to 10 ms late */

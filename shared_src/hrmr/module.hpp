@@ -54,6 +54,10 @@
 //
 //     if (const auto before = module.previous()) counter->hits = parse(before.bytes);
 //
+// A function can be called again and again while the generation serves:
+//
+//     module.every(60'000, flush, *counter, hrmr::kPool);  // each minute, on a worker thread
+//
 // Everything a Request shows lives until the handler returns. A Reply and a Request belong to the
 // thread of the call. Handlers of one module run on several threads at once: lock what they share.
 // abi.h says the rest: what a module must not do, and which thread calls what.
@@ -77,7 +81,7 @@ enum Framing : uint32_t {
 };
 
 namespace detail {
-// Frees what a route was registered with; one list per module.
+// Frees what a route or timer was registered with; one list per module.
 struct Bound {
   Bound* next = nullptr;
   virtual ~Bound() = default;
@@ -287,6 +291,23 @@ class Module {
     add(prefix, run, framing, call_with_state<State>, new BoundState<State>(handler, &state));
   }
 
+  using Task = void (*)();
+  template <class State>
+  using StateTask = void (*)(State&);
+
+  // Calls `task` again and again, each time `interval_ms` (10 to 86400000) after the last time,
+  // from when the generation serves until it is replaced; never twice at once. An exception that
+  // leaves it becomes a log record.
+  void every(uint32_t interval_ms, Task task, Run run = kInline) {
+    add_timer(interval_ms, run, run_plain, reinterpret_cast<void*>(task));
+  }
+  // The same with a state that outlives the generation, such as what load returns.
+  template <class State>
+  void every(uint32_t interval_ms, typename detail::Same<StateTask<State>>::Type task, State& state,
+             Run run = kInline) {
+    add_timer(interval_ms, run, run_with_state<State>, new BoundTask<State>(task, &state));
+  }
+
   // The text of `key` in the table [modules.NAME] of hrmr.toml (numbers as TOML writes them,
   // nested keys dotted: "db.path"), or `otherwise` when it is not set. NUL-terminated; lives until
   // load returns.
@@ -304,7 +325,7 @@ class Module {
   // 1 for the first load of the module, and one more for each that succeeded.
   uint64_t generation() const { return raw_->generation; }
 
-  // HRMR_OK, or why the host refused the first route that it refused; the load then fails.
+  // HRMR_OK, or why the host refused the first route or timer that it refused; the load then fails.
   int result() const { return result_; }
 
  private:
@@ -315,6 +336,16 @@ class Module {
       next = std::exchange(detail::bound_list, this);
     }
     StateHandler<State> handler;
+    State* state;
+  };
+
+  template <class State>
+  struct BoundTask : detail::Bound {
+    BoundTask(StateTask<State> bound_task, State* bound_state)
+        : task(bound_task), state(bound_state) {
+      next = std::exchange(detail::bound_list, this);
+    }
+    StateTask<State> task;
     State* state;
   };
 
@@ -344,11 +375,35 @@ class Module {
                    [&](Reply& out) { bound->handler(Request(request), out, *bound->state); });
   }
 
+  template <class Call>
+  static void run_guarded(const Call& call) noexcept {
+    try {
+      call();
+    } catch (const std::exception& error) {
+      log(HRMR_ERROR, error.what());
+    } catch (...) {
+      log(HRMR_ERROR, "unknown exception in a timer");
+    }
+  }
+  static void run_plain(void* task) noexcept { run_guarded(reinterpret_cast<Task>(task)); }
+  template <class State>
+  static void run_with_state(void* context) noexcept {
+    const auto* bound = static_cast<BoundTask<State>*>(context);
+    run_guarded([&] { bound->task(*bound->state); });
+  }
+
+  void add_timer(uint32_t interval_ms, Run run, void (*function)(void*), void* context) {
+    const hrmr_timer timer = {sizeof(hrmr_timer), interval_ms, run, function, context};
+    note(raw_->host->add_timer(raw_, &timer));
+  }
+
   void add(std::string_view prefix, Run run, Framing framing, hrmr_handler function,
            void* context) {
     const hrmr_route route = {
         sizeof(hrmr_route), detail::bytes(prefix), framing, run, function, context};
-    const int result = raw_->host->add_route(raw_, &route);
+    note(raw_->host->add_route(raw_, &route));
+  }
+  void note(int result) {
     if (result_ == HRMR_OK) result_ = result;
   }
 

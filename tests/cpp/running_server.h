@@ -41,10 +41,20 @@ struct Spec {
   modules::RouteFraming framing = modules::RouteFraming::kLine;
 };
 
-// What tests do while a module is reloaded; each may be empty.
+struct TimerSpec {
+  uint32_t interval_ms;
+  Run run;
+  void (*function)(void* context);
+  void* context;
+};
+
+// What tests do while a module is reloaded, each may be empty; and its timers.
 struct ReloadHooks {
   std::function<std::string()> save;                        // there: the module has a state
   std::function<Status(const std::string& previous)> load;  // "" without a state
+  std::function<void()> open;
+  std::function<void()> unload;
+  std::vector<TimerSpec> timers;
 };
 
 class SpecImage final : public modules::Image {
@@ -71,9 +81,20 @@ class SpecImage final : public modules::Image {
       route->framing = spec.framing;
       registered.routes.push_back(std::move(route));
     }
+    for (const TimerSpec& spec : hooks_.timers) {
+      auto timer = std::make_unique<modules::PeriodicTimer>();
+      timer->interval_ms = spec.interval_ms;
+      timer->run = spec.run;
+      timer->function = spec.function;
+      timer->context = spec.context;
+      registered.timers.push_back(std::move(timer));
+    }
     return registered;
   }
-  void unload() override { ++unloads_; }
+  void unload() override {
+    if (hooks_.unload) hooks_.unload();
+    ++unloads_;
+  }
   Status close() override { return Status::ok(); }
 
  private:
@@ -86,6 +107,7 @@ class SpecLoader final : public modules::Loader {
  public:
   std::string_view suffix() const override { return {}; }
   Result<std::unique_ptr<modules::Image>> open(const modules::OpenRequest&) override {
+    if (hooks.open) hooks.open();
     return std::unique_ptr<modules::Image>(std::make_unique<SpecImage>(specs, hooks, unloads));
   }
   bool is_same_content(const std::string&, const modules::Image&) const override { return false; }
@@ -114,6 +136,12 @@ class Client {
   }
   void send_urgent(char byte) { REQUIRE(::send(fd_.get(), &byte, 1, MSG_OOB) == 1); }
   void finish() { ::shutdown(fd_.get(), SHUT_WR); }
+  // Is gone without a word: the server's end sees a reset.
+  void reset() {
+    const linger at_once{1, 0};
+    ::setsockopt(fd_.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    fd_.reset();
+  }
 
   // What recv(2) says, after at most 20 s; allocates nothing.
   ssize_t read_into(char* room, size_t size) {
@@ -188,13 +216,25 @@ struct Running {
   Client client() const { return Client(server->port()); }
   void reload(std::vector<Spec> specs) {
     loader->specs = std::move(specs);
+    CHECK_FALSE(reload().has_failures());
+  }
+  modules::ReloadReport reload() {
     server->announce_inline_module("spec", *loader, ++revision);
-    CHECK_FALSE(server->reload({"spec"}).has_failures());
+    return server->reload({"spec"});
   }
   // The same without waiting; the future has the outcome.
   std::future<modules::ReloadReport> begin_reload() {
     server->announce_inline_module("spec", *loader, ++revision);
     return std::async(std::launch::async, [this] { return server->reload({"spec"}); });
+  }
+
+  // Everything written to the log since the last call, one "source: message" per line.
+  std::string take_log() const {
+    std::vector<LogRecord> records;
+    server->log().wait(records, 0);
+    std::string text;
+    for (const LogRecord& record : records) text += record.source + ": " + record.message + "\n";
+    return text;
   }
 
   SpecLoader* loader;
