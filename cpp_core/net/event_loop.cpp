@@ -148,10 +148,29 @@ void EventLoop::deliver_events() {
 
 void EventLoop::deliver_letters() {
   if (mailbox_.load(std::memory_order_relaxed) == nullptr) return;
+  Letter* oldest = take_letters();
+  while (oldest != nullptr) {
+    Letter* letter = oldest;
+    oldest = letter->next_;
+    letter->on_delivery();
+  }
+}
+
+void EventLoop::discard_letters() {
+  Letter* oldest = take_letters();
+  while (oldest != nullptr) {
+    Letter* letter = oldest;
+    oldest = letter->next_;
+    letter->on_undelivered();
+  }
+}
+
+// All of them, the oldest first.
+Letter* EventLoop::take_letters() {
   // Acquire: pairs with the release of every post in the stack (each swap continues the release
   // sequence of those below it).
   Letter* top = mailbox_.exchange(nullptr, std::memory_order_acquire);
-  if (top == &asleep_) return;
+  if (top == &asleep_) return nullptr;
   Letter* oldest = nullptr;
   while (top != nullptr) {
     Letter* below = top->next_;
@@ -159,11 +178,7 @@ void EventLoop::deliver_letters() {
     oldest = top;
     top = below;
   }
-  while (oldest != nullptr) {
-    Letter* letter = oldest;
-    oldest = letter->next_;
-    letter->on_delivery();
-  }
+  return oldest;
 }
 
 void EventLoop::free_retired() {

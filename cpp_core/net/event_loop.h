@@ -15,8 +15,9 @@
 // own swap would fail. The eventfd is registered edge-triggered and never read: each write is an
 // edge, and 2^64 of them do not happen.
 //
-// Lifetime: letters that are in the mailbox when the loop is destroyed remain their owners'. Every
-// post and stop must have returned before the loop is destroyed (its last act may be the write).
+// Lifetime: letters that are in the mailbox when the loop is destroyed remain their owners', unless
+// discard_letters has told them so. Every post and stop must have returned before the loop is
+// destroyed (its last act may be the write).
 //
 // Threads: post and stop from any thread; everything else on the loop's own, or before run.
 #pragma once
@@ -78,6 +79,8 @@ class Letter {
  public:
   // On the loop's thread; the letter may be posted again from here, or deleted.
   virtual void on_delivery() = 0;
+  // Instead of that, when the loop had stopped; see discard_letters.
+  virtual void on_undelivered() {}
 
  protected:
   ~Letter() = default;
@@ -120,6 +123,9 @@ class EventLoop {
   void schedule(Source& source);  // on_event(0) in the next turn; once, however often asked
   void retire_later(Retired* object);
 
+  // After run has returned and the last post too: tells the letters that came too late for run.
+  void discard_letters();
+
   TimerWheel& timers() { return timers_; }
   uint64_t now_ms() const { return now_ms_; }  // monotonic, of this turn
   unsigned index() const { return index_; }
@@ -140,6 +146,7 @@ class EventLoop {
   void run_scheduled();
   void deliver_events();
   void deliver_letters();
+  Letter* take_letters();
   void free_retired();
 
   const unsigned index_;

@@ -37,6 +37,7 @@ void Connection::on_event(uint32_t events) {
   if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) reads_to_the_end_ = true;
   if ((events & EPOLLPRI) != 0) reads_to_the_end_ = true;  // recv stops short at urgent bytes
   if ((events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0) is_writable_ = true;
+  if ((events & (EPOLLHUP | EPOLLERR)) != 0) is_reset_ = true;
   if (state_ == State::kServing) {
     turn();
   } else if (state_ == State::kLingering) {
@@ -131,7 +132,10 @@ bool Connection::flush() {
 
 // What remains to be done at the end of a turn.
 void Connection::settle(bool wants_turn) {
-  if (stream_.is_away) return;
+  if (stream_.is_away) {
+    if (stream_.awaits_deferred) settle_for_long();
+    return;
+  }
   const bool is_flushed = stream_.output.is_empty();
   if (stream_.closes && is_flushed) {
     if (stream_.at_end) {
@@ -155,6 +159,15 @@ void Connection::settle(bool wants_turn) {
     shard_.loop().timers().arm(*this, limits::kBareCommandQuietMs);
   }
   release_buffers();
+}
+
+// A deferred reply may be a long time coming.
+void Connection::settle_for_long() {
+  if (is_reset_) {
+    destroy();
+  } else {
+    release_buffers();
+  }
 }
 
 bool Connection::is_idle() const {
@@ -233,11 +246,23 @@ void Connection::on_batch_done(Batch& batch) {
   active_ms_ = shard_.loop().now_ms();
   if (state_ != State::kClosed) shard_.lend_output(stream_);
   shard_.dispatcher().take_back(stream_, batch);
+  go_on();
+}
+
+void Connection::on_deferred_done(std::unique_ptr<Deferred> deferred) {
+  active_ms_ = shard_.loop().now_ms();
+  if (state_ != State::kClosed) shard_.lend_output(stream_);
+  shard_.dispatcher().take_deferred(stream_, std::move(deferred));
+  go_on();
+}
+
+// Something of it is back.
+void Connection::go_on() {
   if (state_ != State::kClosed) {
     turn();
-    return;
+  } else if (!stream_.is_away) {
+    shard_.forget(*this);
   }
-  shard_.forget(*this);
 }
 
 void Connection::on_command_done(std::string_view reply) {

@@ -2,15 +2,16 @@
 // was answered.
 //
 // Edge-triggered: it remembers what the kernel said last (is_readable_, is_writable_) and never
-// asks epoll again. While a batch or a command is away it neither reads nor handles anything, which
-// is all the flow control there is: the input buffer stands still, and the kernel's own buffer
-// stops the peer.
+// asks epoll again. While a batch, a deferred reply or a command is away it neither reads nor
+// handles anything, which is all the flow control there is: the input buffer stands still, and the
+// kernel's own buffer stops the peer.
 //
 // Lifetime: made by its shard at accept; destroy() closes the socket and hands the object to the
 // loop's end of turn, or, while something of it is away, waits for that first. Threads: its loop's.
 #pragma once
 
 #include <cstdint>
+#include <memory>
 
 #include "base/fd.h"
 #include "net/event_loop.h"
@@ -40,6 +41,7 @@ class Connection final : public net::Source,
   void on_event(uint32_t events) override;
   void on_timer() override;
   void on_batch_done(Batch& batch) override;
+  void on_deferred_done(std::unique_ptr<Deferred> deferred) override;
   void on_command_done(std::string_view reply) override;
   void on_hold_over(bool has_waited_in_vain) override;
 
@@ -48,10 +50,12 @@ class Connection final : public net::Source,
   enum class State : uint8_t { kServing, kLingering, kClosed };
 
   void turn();
+  void go_on();
   bool serve(bool& wants_turn);
   bool read_some();
   bool flush();
   void settle(bool wants_turn);
+  void settle_for_long();
   void linger();
   void discard();
   void arm_idle_timer();
@@ -66,6 +70,7 @@ class Connection final : public net::Source,
   bool is_readable_ = true;        // until a read says otherwise
   bool is_writable_ = true;        // until a write says otherwise
   bool reads_to_the_end_ = false;  // a short read does not tell that the socket is empty
+  bool is_reset_ = false;          // by the peer: nothing of ours reaches it
   bool awaits_quiet_ = false;      // the input is a bare command; the timer runs for it
   uint64_t active_ms_ = 0;         // when the last bytes came or went
   Connection* next_ = nullptr;     // in the shard's list

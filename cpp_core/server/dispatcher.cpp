@@ -42,6 +42,16 @@ class ReloadAnswer final : public net::Letter {
   StreamOwner& owner_;
 };
 
+// Leaves `replies` empty.
+void append_replies(Stream& stream, ByteBuffer& replies) {
+  if (stream.output.is_empty()) {
+    stream.output.swap(replies);
+  } else {
+    stream.output.append(replies.view());
+  }
+  replies.clear();
+}
+
 std::vector<std::string> split_words(std::string_view text) {
   std::vector<std::string> words;
   while (!text.empty()) {
@@ -210,8 +220,16 @@ bool Dispatcher::route_command(Stream& stream, const Exchange& exchange, Step& s
 }
 
 Step Dispatcher::answer_inline(Stream& stream, const Exchange& exchange) {
-  const wire::ReplyFacts facts = facts_for(stream, exchange.request);
-  stream.closes = answer(exchange, stream.peer_name(), facts, stream.output, control_.log());
+  const Call call{exchange,           facts_for(stream, exchange.request),
+                  stream.peer_name(), loop_,
+                  *stream.owner,      control_.log()};
+  const Answered answered = answer(call, stream.output);
+  if (answered == Answered::kDeferred) {
+    exchange.route->module->pin(loop_.index());
+    stream.is_away = stream.awaits_deferred = true;
+    return Step::kAway;
+  }
+  stream.closes = answered == Answered::kCloses;
   return stream.closes ? Step::kClosing : Step::kDone;
 }
 
@@ -314,13 +332,28 @@ void Dispatcher::warn_of_overload() {
 }
 
 void Dispatcher::take_back(Stream& stream, Batch& batch) {
-  if (stream.output.is_empty()) {
-    stream.output.swap(batch.output());
-  } else {
-    stream.output.append(batch.output().view());
-  }
-  batch.output().clear();
+  append_replies(stream, batch.output());
   stream.closes = stream.closes || batch.closes();
+  if (!batch.is_deferred()) return go_on(stream, batch);
+  stream.awaits_deferred = true;
+  stream.deferring = &batch;
+  if (stream.early != nullptr) take_deferred(stream, std::move(stream.early));
+}
+
+void Dispatcher::take_deferred(Stream& stream, std::unique_ptr<Deferred> deferred) {
+  if (!stream.awaits_deferred) {
+    stream.early = std::move(deferred);
+    return;
+  }
+  stream.awaits_deferred = false;
+  append_replies(stream, deferred->output());
+  stream.closes = stream.closes || deferred->closes();
+  if (stream.deferring != nullptr) return go_on(stream, *std::exchange(stream.deferring, nullptr));
+  stream.is_away = false;
+  unpin(deferred->module());
+}
+
+void Dispatcher::go_on(Stream& stream, Batch& batch) {
   if (stream.closes || batch.is_finished()) {
     finish_batch(stream, batch);
   } else {
@@ -441,11 +474,14 @@ bool Dispatcher::parse_command(std::string_view line, Command& command) {
 
 void Dispatcher::recycle(Batch& batch) {
   for (size_t i = 0; i < batch.count(); ++i) {
-    modules::Module* module = batch.at(i).route->module;
-    if (module->unpin(loop_.index())) control_.drained(module);
+    unpin(*batch.at(i).route->module);
   }
   batch.clear();
   free_batches_.push_back(&batch);
+}
+
+void Dispatcher::unpin(modules::Module& module) {
+  if (module.unpin(loop_.index())) control_.drained(&module);
 }
 
 Batch& Dispatcher::open_batch(Stream& stream, Run where) {

@@ -60,8 +60,11 @@ class Dispatcher {
   void send_open_batch(Stream& stream);
   // Runs a built-in word that came without its newline, after the quiet that says nothing follows.
   Step run_bare_command(Stream& stream);
-  // Takes the replies of a batch that came back, and handles what was parked behind it.
+  // Takes the replies of a batch that came back, and handles what was parked behind it, unless it
+  // has to wait for a deferred reply.
   void take_back(Stream& stream, Batch& batch);
+  // Takes a deferred reply; the stream goes on behind it.
+  void take_deferred(Stream& stream, std::unique_ptr<Deferred> deferred);
   // The held request goes where the table sends it now, or is refused.
   void end_hold(Stream& stream, bool has_waited_in_vain);
   // Forgets the batches that are not away; the stream's connection is closed.
@@ -102,6 +105,7 @@ class Dispatcher {
   Step submit(Stream& stream, Batch& batch);
   void wake_at_turn_end(work::WorkerPool& pool, modules::Run where);
   void warn_of_overload();
+  void go_on(Stream& stream, Batch& batch);
   void finish_batch(Stream& stream, Batch& batch);
   void refuse_batch(Stream& stream, Batch& batch);
   Step fail(Stream& stream, const wire::Request& request, int status, std::string_view message);
@@ -111,6 +115,7 @@ class Dispatcher {
   bool may_administer(const Stream& stream) const;
   static bool parse_command(std::string_view line, Command& command);
   void recycle(Batch& batch);
+  void unpin(modules::Module& module);
   Batch& open_batch(Stream& stream, modules::Run where);
   Batch& take_free_batch(Stream& stream, modules::Run where);
   wire::ReplyFacts facts_for(const Stream& stream, const wire::Request& request);

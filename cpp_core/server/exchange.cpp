@@ -40,8 +40,8 @@ hrmr_request module_view(const Exchange& exchange, std::string_view peer) {
   return view;
 }
 
-// A C++ exception must not leave a module (abi.h); one that does all the same ends here and not the
-// server.
+// Where a request enters a module. A C++ exception must not leave one (abi.h); one that does all
+// the same ends here and not the server.
 int call_guarded(const modules::Route& route, const hrmr_request& request, hrmr_reply& reply) {
   const modules::Module& module = *route.module;
   const CallScope scope(
@@ -65,19 +65,22 @@ wire::ReplyFacts facts_of(const wire::Request& request, std::string_view date) {
   return facts;
 }
 
-bool answer(const Exchange& exchange, std::string_view peer, const wire::ReplyFacts& facts,
-            ByteBuffer& out, Log& log) {
-  const hrmr_request request = module_view(exchange, peer);
-  hrmr_reply reply{wire::ReplyWriter(out, facts), {}};
-  const int result = call_guarded(*exchange.route, request, reply);
-  if (result != HRMR_OK && !reply.writer.has_failed()) {
-    const std::string& module = exchange.route->module->name();
-    const std::string why = reply.refusal.empty() ? "" : ": " + reply.refusal;
-    reply.writer.fail(500, "module '" + module + "' failed" + why);
-    log.error("module." + module, "the handler of '" + exchange.route->prefix + "' failed" + why);
-  }
+void fail_reply(hrmr_reply& reply, const modules::Route& route, Log& log) {
+  const std::string& module = route.module->name();
+  const std::string why = reply.refusal.empty() ? "" : ": " + reply.refusal;
+  reply.writer.fail(500, "module '" + module + "' failed" + why);
+  log.error("module." + module, "the handler of '" + route.prefix + "' failed" + why);
+}
+
+Answered answer(const Call& call, ByteBuffer& out) {
+  const modules::Route& route = *call.exchange.route;
+  const hrmr_request request = module_view(call.exchange, call.peer);
+  hrmr_reply reply{wire::ReplyWriter(out, call.facts), {}, &call, nullptr};
+  const int result = call_guarded(route, request, reply);
+  if (reply.call == nullptr) return Answered::kDeferred;
+  if (result != HRMR_OK && !reply.writer.has_failed()) fail_reply(reply, route, call.log);
   reply.writer.finish();
-  return reply.writer.closes();
+  return reply.writer.closes() ? Answered::kCloses : Answered::kStaysOpen;
 }
 
 void Batch::begin(BatchOwner& owner, modules::Run where, std::string_view peer,
@@ -109,7 +112,7 @@ void Batch::clear() {
   count_ = next_ = 0;
   has_parked_ = false;
   headers_.clear();
-  closes_ = false;
+  closes_ = is_deferred_ = false;
   output_.clear();
   if (output_.capacity() > limits::kBufferKeepBytes) output_.release();
 }
@@ -121,11 +124,14 @@ void Batch::run() {
     exchanges_[i].headers = headers;
     headers += exchanges_[i].header_count;
   }
+  is_deferred_ = false;
   // Large replies are sent before more are made: what waits in memory for a peer stays bounded.
-  while (!is_finished() && output_.size() <= limits::kOutputHighBytes) {
+  while (!is_finished() && !is_deferred_ && output_.size() <= limits::kOutputHighBytes) {
     const Exchange& exchange = exchanges_[next_++];
     const wire::ReplyFacts facts = facts_of(exchange.request, {date_, kHttpDateBytes});
-    closes_ = answer(exchange, peer_, facts, output_, log_);
+    const Answered answered = answer({exchange, facts, peer_, loop_, *owner_, log_}, output_);
+    closes_ = answered == Answered::kCloses;
+    is_deferred_ = answered == Answered::kDeferred;
   }
   loop_.post(*this);
 }

@@ -9,6 +9,7 @@
 
 #include <array>
 #include <cstddef>
+#include <memory>
 #include <string_view>
 #include <vector>
 
@@ -21,6 +22,8 @@
 #include "wire/request.h"
 #include "work/worker_pool.h"
 
+struct hrmr_reply;
+
 namespace hrmr::server {
 
 inline constexpr size_t kHttpDateBytes = 29;
@@ -32,21 +35,41 @@ struct Exchange {
   size_t header_count = 0;
 };
 
-// Calls the route's function and completes the reply, whatever the function did. The reply is
-// appended to `out`; a failure that the function did not word itself is logged. Returns true when
-// the connection is to be closed after it. Any thread that may run the function.
-bool answer(const Exchange& exchange, std::string_view peer, const wire::ReplyFacts& facts,
-            ByteBuffer& out, Log& log);
+class BatchOwner;
+
+// One call of a route's function: for which request, on whose behalf.
+struct Call {
+  const Exchange& exchange;
+  wire::ReplyFacts facts;
+  std::string_view peer;
+  net::EventLoop& loop;  // of the connection
+  BatchOwner& owner;     // gets the reply if the function defers it
+  Log& log;
+};
+
+// kDeferred: there is no reply yet. It may be on its way to the loop by now, even completed.
+enum class Answered : uint8_t { kStaysOpen, kCloses, kDeferred };
+
+// Calls the function and completes the reply, whatever the function did. The reply is appended to
+// `out`; a failure that the function did not word itself is logged. Any thread that may run the
+// function.
+Answered answer(const Call& call, ByteBuffer& out);
+
+// Makes it an error reply that says which call the host has refused, and logs it.
+void fail_reply(hrmr_reply& reply, const modules::Route& route, Log& log);
 
 // What a reply needs to know of its request. `date`: see ReplyFacts.
 wire::ReplyFacts facts_of(const wire::Request& request, std::string_view date);
 
 class Batch;
+class Deferred;
 
-// Who gets a batch back. On the loop's thread.
+// Who gets a batch back, and what its functions or one called inline has deferred: the two in
+// either order. On the loop's thread.
 class BatchOwner {
  public:
   virtual void on_batch_done(Batch& batch) = 0;
+  virtual void on_deferred_done(std::unique_ptr<Deferred> deferred) = 0;
 
  protected:
   ~BatchOwner() = default;
@@ -71,8 +94,11 @@ class Batch final : public work::Job, public net::Letter {
   size_t count() const { return count_; }
   const Exchange& at(size_t index) const { return exchanges_[index]; }
 
-  // False: it came back early, because its replies grew large; submitted again, it goes on.
+  // False: it came back early, because its replies grew large or one was deferred; submitted again,
+  // it goes on.
   bool is_finished() const { return closes_ || next_ == count_; }
+  // The reply of the request before `next` was deferred.
+  bool is_deferred() const { return is_deferred_; }
   size_t next() const { return next_; }
   // After it is back: the replies in order, and whether the connection closes behind them.
   ByteBuffer& output() { return output_; }
@@ -98,6 +124,7 @@ class Batch final : public work::Job, public net::Letter {
   bool has_parked_ = false;
   ByteBuffer output_;
   bool closes_ = false;
+  bool is_deferred_ = false;
 };
 
 }  // namespace hrmr::server

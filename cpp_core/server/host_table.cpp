@@ -1,6 +1,7 @@
 #include "server/host_table.h"
 
 #include "modules/load_call.h"
+#include "server/deferred.h"
 
 namespace hrmr::server {
 namespace {
@@ -50,6 +51,20 @@ int reply_fail(hrmr_reply* reply, int status, hrmr_bytes message) {
   reply->writer.fail(status, view(message));
   return HRMR_OK;
 }
+hrmr_reply* defer(hrmr_reply* reply) {
+  if (reply->call == nullptr) return nullptr;
+  auto* deferred = new Deferred(*reply->call);
+  reply->call = nullptr;
+  reply->writer.abandon();
+  return &deferred->reply();
+}
+// A reply that is a handler's own is completed by the handler's return.
+void complete(hrmr_reply* reply) {
+  if (reply != nullptr && reply->deferred != nullptr) reply->deferred->complete();
+}
+void drop(hrmr_reply* reply) {
+  if (reply != nullptr && reply->deferred != nullptr) reply->deferred->drop();
+}
 const void* extension(const char*) { return nullptr; }
 
 hrmr_host make_host_table() {
@@ -66,6 +81,9 @@ hrmr_host make_host_table() {
   host.close = reply_close;
   host.fail = reply_fail;
   host.extension = extension;
+  host.defer = defer;
+  host.complete = complete;
+  host.drop = drop;
   return host;
 }
 

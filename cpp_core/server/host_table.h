@@ -1,6 +1,7 @@
 // The table of functions that modules are handed (abi.h), and the reply they write through.
 //
-// Threads: hrmr_reply is used on the thread of its handler's call only.
+// Threads: hrmr_reply is used on the thread of its handler's call only; one that is part of a
+// Deferred by one thread at a time.
 #pragma once
 
 #include <hrmr/abi.h>
@@ -9,10 +10,17 @@
 
 #include "wire/reply_writer.h"
 
+namespace hrmr::server {
+class Deferred;
+struct Call;
+}  // namespace hrmr::server
+
 // One answer under way, as abi.h names it.
 struct hrmr_reply {
   hrmr::wire::ReplyWriter writer;
   std::string refusal;  // the first call that was refused and why, for people; empty: none
+  const hrmr::server::Call* call = nullptr;    // that it answers; null: it was deferred
+  hrmr::server::Deferred* deferred = nullptr;  // that it is part of; null: it is the handler's own
 };
 
 namespace hrmr::server {

@@ -42,6 +42,7 @@ Shard::~Shard() {
     connections_ = connection->next_;
     delete connection;
   }
+  loop_.discard_letters();
 }
 
 Status Shard::start() {

@@ -4,11 +4,13 @@
 // Threads: its loop's.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "base/byte_buffer.h"
 #include "net/listener.h"
+#include "server/deferred.h"
 #include "server/exchange.h"
 #include "wire/framer.h"
 
@@ -43,7 +45,12 @@ struct Stream {
   Batch* batch = nullptr;    // being filled
   Batch* resting = nullptr;  // came back early: goes on once its replies so far are sent
   Batch* held = nullptr;     // has the request that is held back parked in it
-  size_t opening_bytes = 0;  // of the first line, looked at and not decided
+  // A reply that a function has deferred. It and the batch that it belongs to come back in either
+  // order.
+  bool awaits_deferred = false;     // nothing but the reply is away
+  Batch* deferring = nullptr;       // goes on then; null: the function was inline
+  std::unique_ptr<Deferred> early;  // came before its batch
+  size_t opening_bytes = 0;         // of the first line, looked at and not decided
   // What the framer said behind the batch that is away: sent when it is back.
   std::string_view late_reply;
   bool is_refused = false;  // that was a refusal, which ends the connection
@@ -55,7 +62,9 @@ struct Stream {
   Stream* held_after = nullptr;
 
   // Requests that were taken off the input still lie in its storage.
-  bool holds_requests() const { return batch != nullptr || resting != nullptr || held != nullptr; }
+  bool holds_requests() const {
+    return batch != nullptr || resting != nullptr || held != nullptr || deferring != nullptr;
+  }
   std::string_view peer_name() const { return {peer.name, peer.name_size}; }
 };
 

@@ -248,4 +248,9 @@ void ReplyWriter::finish() {
   finished_ = true;
 }
 
+void ReplyWriter::abandon() {
+  out_.truncate(start_);
+  finished_ = true;
+}
+
 }  // namespace hrmr::wire

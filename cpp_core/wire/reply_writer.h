@@ -59,6 +59,9 @@ class ReplyWriter {
 
   // Completes the reply. Once, last.
   void finish();
+  // Instead of that: drops what was written and takes nothing more. `out` may then be used by
+  // others.
+  void abandon();
 
   bool closes() const { return closes_; }
   bool has_failed() const { return failed_; }

@@ -250,11 +250,14 @@ typedef struct hrmr_host {
    * header, close and fail work on it from any thread, one at a time. NULL: it was deferred
    * already.
    *
-   * Either `complete` or `drop` must follow, once, from any thread; the pointer ends with it.
-   * `complete` sends the reply; that its client has gone does no harm. `drop` answers with an error
-   * that names the module. Until then the connection handles no further request, and the generation
-   * stays loaded: a reload waits for it, and names the module when it waits in vain. The request's
-   * views end when the handler returns all the same: copy what is needed. */
+   * Either `complete` or `drop` must follow, once, from any thread, inside unload at the latest;
+   * the pointer ends with it. `complete` sends the reply, or an error reply if the host refused a
+   * call on it and `fail` did not say a better one; that its client has gone does no harm. `drop`
+   * answers with an error that names the module. Until then the connection handles no further
+   * request, and the generation stays loaded: a reload waits for it, and names the module when it
+   * waits in vain. (A server that shuts down waits up to its drain timeout, then calls unload all
+   * the same.) The request's views end when the handler returns all the same: copy what is needed.
+   */
   hrmr_reply* (*defer)(hrmr_reply* reply);
   void (*complete)(hrmr_reply* deferred);
   void (*drop)(hrmr_reply* deferred);

@@ -54,6 +54,17 @@
 //
 //     if (const auto before = module.previous()) counter->hits = parse(before.bytes);
 //
+// A reply can be given later, from any thread: `defer` takes it out of the handler.
+//
+//     static void wait_for_news(const hrmr::Request&, hrmr::Reply& reply, News& news) {
+//       news.add(reply.defer());  // into a std::vector<hrmr::Deferred>, under a lock
+//     }
+//
+//     for (hrmr::Deferred& reply : waiting) reply.write("news\n").complete();
+//
+// A Deferred that is destroyed before it was completed becomes an error reply. Until one of the two
+// the generation stays loaded, and its client's further requests wait.
+//
 // A function can be called again and again while the generation serves:
 //
 //     module.every(60'000, flush, *counter, hrmr::kPool);  // each minute, on a worker thread
@@ -215,6 +226,8 @@ class Request {
   const hrmr_request* raw_;
 };
 
+class Deferred;
+
 // What a handler answers. The first call that the host refuses (see the enum of abi.h) makes the
 // whole reply an error reply, unless fail() then says a better one.
 class Reply {
@@ -246,18 +259,31 @@ class Reply {
   }
 
   // Closes the connection once this reply is sent.
-  Reply& close() { return note(detail::host->close(raw_)); }
+  Reply& close() { return raw_ == nullptr ? *this : note(detail::host->close(raw_)); }
   // Instead of all that was written, and final: HTTP `status` (400 to 599) with `message` as its
   // body, or a line `ERR message`.
   Reply& fail(int status, std::string_view message) {
+    if (raw_ == nullptr) return *this;
     has_failed_ = true;
     result_ = detail::host->fail(raw_, status, detail::bytes(message));
     return *this;
   }
 
+  // Takes the reply out of the handler, which then has no more to do with it: what was written so
+  // far is dropped, and what the handler returns or throws changes nothing. Once.
+  Deferred defer();
+
   // HRMR_OK, or why the host refused the first call that it refused.
   int result() const { return result_; }
   hrmr_reply* raw() const { return raw_; }
+
+ protected:
+  // Without it every call is refused.
+  hrmr_reply* take_raw() {
+    result_ = HRMR_TOO_LATE;
+    has_failed_ = true;
+    return std::exchange(raw_, nullptr);
+  }
 
  private:
   Reply& note(int result) {
@@ -269,6 +295,39 @@ class Reply {
   int result_ = HRMR_OK;
   bool has_failed_ = false;
 };
+
+// A reply that outlives its handler, written like any other, from any thread, one at a time. Ends
+// with complete(), or with the destructor, which answers with an error that names the module. That
+// the client has gone does no harm to either. False once it has ended, was moved from, or was
+// deferred a second time.
+class Deferred : public Reply {
+ public:
+  explicit Deferred(hrmr_reply* raw) : Reply(raw) {
+    if (raw == nullptr) take_raw();
+  }
+  Deferred(Deferred&& other) noexcept : Reply(other) { other.take_raw(); }
+  Deferred& operator=(Deferred&& other) noexcept {
+    if (this == &other) return *this;
+    drop();
+    Reply::operator=(other);
+    other.take_raw();
+    return *this;
+  }
+  ~Deferred() { drop(); }
+
+  explicit operator bool() const { return raw() != nullptr; }
+  // Sends it; an error reply if the host has refused a call and fail() said no better one.
+  void complete() {
+    if (hrmr_reply* raw = take_raw()) detail::host->complete(raw);
+  }
+
+ private:
+  void drop() {
+    if (hrmr_reply* raw = take_raw()) detail::host->drop(raw);
+  }
+};
+
+inline Deferred Reply::defer() { return Deferred(detail::host->defer(raw_)); }
 
 // What load is handed; it lives until load returns.
 class Module {

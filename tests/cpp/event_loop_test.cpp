@@ -524,3 +524,29 @@ TEST_CASE("a loop knows its own thread") {
   CHECK(answer == 1);
   running.stop();
 }
+
+TEST_CASE("letters that came too late for a loop that has run are told so, once") {
+  struct LateLetter final : Letter {
+    void on_delivery() override { ++delivered; }
+    void on_undelivered() override { ++undelivered; }
+    int delivered = 0;
+    int undelivered = 0;
+  };
+  LateLetter in_time;
+  LateLetter late[2];
+  EventLoop loop(0);
+  REQUIRE(loop.open().is_ok());
+  loop.discard_letters();
+  loop.post(in_time);
+  loop.stop();
+  loop.run();
+  for (LateLetter& letter : late) loop.post(letter);
+  loop.discard_letters();
+  loop.discard_letters();
+  CHECK(in_time.delivered == 1);
+  CHECK(in_time.undelivered == 0);
+  for (const LateLetter& letter : late) {
+    CHECK(letter.delivered == 0);
+    CHECK(letter.undelivered == 1);
+  }
+}

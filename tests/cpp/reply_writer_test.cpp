@@ -345,3 +345,17 @@ TEST_CASE("a line that finds no room says 503") {
   reply.writer.fail(503, "busy", 1);
   CHECK(reply.finish() == "503 busy\n");
 }
+
+TEST_CASE("an abandoned reply leaves no byte and takes none") {
+  for (const ReplyFacts& facts : {ReplyFacts{}, http_facts()}) {
+    Reply reply(facts);
+    CHECK(reply.writer.add_header("A", "b") == WriteResult::kOk);
+    CHECK(reply.writer.write("begun") == WriteResult::kOk);
+    reply.writer.abandon();
+    CHECK(reply.writer.write("more") == WriteResult::kTooLate);
+    CHECK(reply.writer.reserve(4) == nullptr);
+    CHECK(reply.writer.set_status(404) == WriteResult::kTooLate);
+    reply.writer.fail(500, "failed");
+    CHECK(reply.finish().empty());
+  }
+}
