@@ -19,8 +19,8 @@
 // "Drained" is said once per armed count, by the last loop that has no pin left while the module
 // rests or is retired.
 //
-// Threads: pin, unpin, rest_on, resume_on, retire_on, pins_on: on the loop named by the index.
-// timer_begins, timer_ends, running_timers: on the first loop.
+// Threads: pin, unpin, rest_on, resume_on, retire_on, pins_on, requests_on: on the loop named by
+// the index. timer_begins, timer_ends, linger, leave, has_only_timers: on the first loop.
 // defer_begins, defer_ends: any. The rest: the reload thread.
 #pragma once
 
@@ -63,6 +63,11 @@ class Module {
   void resume_on(unsigned loop) { slots_[loop].phase = Phase::kServing; }
   uint32_t pins_on(unsigned loop) const { return slots_[loop].pins; }
 
+  // Of them, those of requests.
+  uint32_t requests_on(unsigned loop) const {
+    return slots_[loop].pins - (loop == 0 ? running_timers_ + lingering_ : 0);
+  }
+
   // A timer that runs on a pool: a pin of the first loop, told apart for reports.
   void timer_begins() {
     ++running_timers_;
@@ -74,6 +79,21 @@ class Module {
     return unpin(0);
   }
   uint32_t running_timers() const { return running_timers_; }
+  // A pin of the first loop that lets its timers go on while requests are under way, although it
+  // rests or is retired. Once at a time.
+  void linger() {
+    lingering_ = 1;
+    pin(0);
+  }
+  // True as for unpin.
+  bool leave() {
+    lingering_ = 0;
+    return unpin(0);
+  }
+  // While it lingers: no loop has a request inside it.
+  bool has_only_timers() const {
+    return loops_holding_.load(std::memory_order_acquire) == 1 && requests_on(0) == 0;
+  }
 
   // Before a publication that lets it rest or retire: every loop is to count once. No loop counts
   // meanwhile.
@@ -108,6 +128,7 @@ class Module {
   std::atomic<unsigned> loops_holding_;
   std::atomic<uint32_t> deferred_{0};
   uint32_t running_timers_ = 0;
+  uint32_t lingering_ = 0;
   uint64_t hold_timeout_ms_ = 0;
 };
 

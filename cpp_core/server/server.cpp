@@ -301,14 +301,14 @@ bool Server::wait_drained(modules::Module& module, uint64_t deadline_ms) {
 void Server::forget_drained(modules::Module& module) { reload_thread_->forget_drained(&module); }
 
 modules::InUse Server::count_use(modules::Module& module) {
-  std::atomic<size_t> pins{0};
+  std::atomic<size_t> requests{0};
   std::atomic<size_t> timers{0};
   Round::make(shards_, [&](Shard& shard) {
     const unsigned loop = shard.loop().index();
-    pins += module.pins_on(loop);
+    requests += module.requests_on(loop);
     if (loop == 0) timers += module.running_timers();
   });
-  return {pins - timers, module.deferred(), timers};
+  return {requests, module.deferred(), timers};
 }
 
 }  // namespace hrmr::server

@@ -79,7 +79,7 @@ void Shard::publish(const modules::Publication& change,
                     std::shared_ptr<const modules::RouteTable>& table) {
   const unsigned loop = loop_.index();
   dispatcher_.swap_table(table);
-  if (loop == 0) timers_.follow(change);
+  if (loop == 0) timers_.linger(change);
   for (modules::Module* module : change.resting) {
     if (module->rest_on(loop)) owner_.drained(module);
   }
@@ -87,6 +87,7 @@ void Shard::publish(const modules::Publication& change,
   for (modules::Module* module : change.retired) {
     if (module->retire_on(loop)) owner_.drained(module);
   }
+  if (loop == 0) timers_.follow(change);
   // Last: what was held goes on under the new table, and may pin what serves now.
   dispatcher_.release_held();
 }

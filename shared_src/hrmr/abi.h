@@ -180,7 +180,8 @@ typedef struct hrmr_route {
  * one interval after the generation was published. Calls of one timer never overlap: one that is
  * due while the last one runs is left out, and so is one that finds the pool's queue full. Timers
  * rest while the generation hands its state over under `hold` or `reject`, and stop for ever when
- * it is replaced, before unload is called. */
+ * it is replaced, before unload is called; in both cases once its last request is answered, so that
+ * a timer may complete deferred replies. */
 typedef struct hrmr_timer {
   size_t size;
   uint32_t interval_ms; /* 10 to 86400000; fires up to 10 ms late */

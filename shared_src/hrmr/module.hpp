@@ -355,8 +355,8 @@ class Module {
   using StateTask = void (*)(State&);
 
   // Calls `task` again and again, each time `interval_ms` (10 to 86400000) after the last time,
-  // from when the generation serves until it is replaced; never twice at once. An exception that
-  // leaves it becomes a log record.
+  // from when the generation serves until it is replaced and its last request is answered; never
+  // twice at once. An exception that leaves it becomes a log record.
   void every(uint32_t interval_ms, Task task, Run run = kInline) {
     add_timer(interval_ms, run, run_plain, reinterpret_cast<void*>(task));
   }

@@ -11,10 +11,12 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "eventually.h"
 #include "module_gallery.h"
 #include "running_server.h"
+#include "shelf.h"
 
 using namespace hrmr;
 using namespace hrmr::test;
@@ -80,7 +82,21 @@ ReloadHooks with(std::vector<TimerSpec> timers, std::function<std::string()> sav
 
 std::string save_nothing() { return {}; }
 
-const Spec kInline{"IN ", Run::kInline, say, "inline "};
+// Completes what is on the shelf, once it may and some more ticks have passed.
+struct Postman {
+  Shelf shelf;
+  std::atomic<bool> may_go{false};
+  std::atomic<int> ticks{0};
+
+  static void tick(void* context) {
+    auto& postman = *static_cast<Postman*>(context);
+    if (!postman.may_go || ++postman.ticks < 20) return;
+    while (hrmr_reply* reply = postman.shelf.take_if_any()) {
+      host().write(reply, HRMR_BYTES("posted\n"));
+      host().complete(reply);
+    }
+  }
+};
 
 }  // namespace
 
@@ -245,4 +261,48 @@ TEST_CASE("stop reports a timer that does not end, and works once it has") {
   stuck.is_shut = false;
   CHECK(running.server->stop());
   CHECK(running.loader->unloads == 1);
+}
+
+TEST_CASE("the timers of a replaced generation go on until its deferred replies have come") {
+  for (const Run run : {Run::kInline, Run::kPool}) {
+    Postman postman;
+    server::Options options;
+    options.loops = 2;
+    options.registry.retire_timeout_ms = 30;
+    Running running({kInline, deferring("LATER", run, postman.shelf)}, options,
+                    with({{kSoonMs, run, Postman::tick, &postman}}));
+    std::vector<Client> clients;  // on both loops, most likely
+    for (int i = 0; i < 8; ++i) {
+      clients.push_back(running.client());
+      clients.back().send("LATER\n");
+    }
+    CHECK(eventually([&] { return postman.shelf.size() == 8; }));
+    running.loader->hooks.timers.clear();
+    const modules::ReloadReport report = running.reload();
+    CHECK(contains(report.outcomes[0].note, "still in use by 8 requests, 8 of them deferred"));
+    postman.may_go = true;
+    for (Client& client : clients) CHECK(client.line() == "posted\n");
+    CHECK(eventually([&] { return running.loader->unloads == 1; }));
+    const int ticks = postman.ticks;
+    CHECK(summary(running.reload()) == "spec reloaded 3");
+    CHECK(postman.ticks == ticks);
+  }
+}
+
+TEST_CASE("a module comes to rest when its timers have completed what it has deferred") {
+  for (const Run run : {Run::kInline, Run::kPool}) {
+    Postman postman;
+    Running running({kInline, deferring("LATER", run, postman.shelf)}, {},
+                    with({{kSoonMs, run, Postman::tick, &postman}}, save_nothing));
+    Client client = running.client();
+    client.send("LATER\nIN 1\n");
+    CHECK(eventually([&] { return postman.shelf.size() == 1; }));
+    // Long before the last of those ticks it is to rest.
+    running.loader->hooks.open = [&] { postman.may_go = true; };
+    CHECK(summary(running.reload()) == "spec reloaded 2");
+    CHECK(client.line() == "posted\n");
+    CHECK(client.line() == "inline 1\n");
+    CHECK(eventually([&, ticks = postman.ticks.load()] { return postman.ticks >= ticks + 3; }));
+    running.loader->hooks.open = nullptr;
+  }
 }
