@@ -1,5 +1,5 @@
-// Not a fault: it completes its deferred replies from a thread of its own, which its unload joins,
-// and from timers.
+// No fault: it completes its deferred replies from a thread of its own, which its unload joins, and
+// from timers.
 #include <condition_variable>
 #include <hrmr/module.hpp>
 #include <mutex>

@@ -15,4 +15,4 @@ static int load(hrmr_load*) {
 }
 
 HRMR_EXPORT const hrmr_module hrmr_module_v1 = {
-    sizeof(hrmr_module), HRMR_ABI, "gnu_unique", "1", load, nullptr};
+    sizeof(hrmr_module), HRMR_ABI, "gnu_unique", "1", load, nullptr, nullptr};
