@@ -9,8 +9,8 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/limits.h"
+#include "modules/conflict.h"
 #include "modules/file_quiet.h"
-#include "modules/prefix_index.h"
 
 namespace hrmr::modules {
 
@@ -30,23 +30,6 @@ std::string counted(size_t count, const char* what) {
   return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
 }
 
-struct Conflict {
-  const Route* wanted = nullptr;  // null: there is none
-  const Route* holder = nullptr;
-};
-
-Conflict find_conflict(const PrefixIndex& holders, const Module& module) {
-  for (const auto& route : module.routes()) {
-    const Route* const holder = holders.find_conflict(route->prefix, route->framing);
-    if (holder != nullptr) return {route.get(), holder};
-  }
-  return {};
-}
-
-void add_routes(PrefixIndex& holders, const Module& module) {
-  for (const auto& route : module.routes()) holders.add(*route);
-}
-
 // A loader is asked to return errors; one that throws must not end the reload thread.
 template <class Value, class Call>
 Result<Value> safely(const Call& call) {
@@ -62,12 +45,15 @@ Result<Value> safely(const Call& call) {
 // `outcome.change` is what shall happen, and in the end what did.
 struct ModuleRegistry::Step {
   Outcome outcome;
-  Known* known = nullptr;             // null: a name that nobody knows
-  FoundModule* found = nullptr;       // null: there is no file
-  std::unique_ptr<Image> image;       // opened, not loaded
-  std::unique_ptr<Module> candidate;  // loaded
-  Module* resting = nullptr;          // the old generation, while it is held at rest
-  Module* retired = nullptr;          // the old generation, once it is replaced or removed
+  Known* known = nullptr;              // null: a name that nobody knows
+  FoundModule* found = nullptr;        // null: there is no file
+  std::unique_ptr<Image> image;        // opened, not loaded
+  std::unique_ptr<Module> candidate;   // loaded
+  Change wanted = Change::kUnchanged;  // what the plan said
+  const Module* rival = nullptr;       // it failed for a prefix that this one has
+  bool is_done = false;                // published
+  Module* resting = nullptr;           // the old generation, while it is held at rest
+  Module* retired = nullptr;           // the old generation, once it is replaced or removed
 
   bool is_load() const {
     return outcome.change == Change::kLoaded || outcome.change == Change::kReloaded;
@@ -75,6 +61,14 @@ struct ModuleRegistry::Step {
   Module* old_module() const { return known == nullptr ? nullptr : known->module.get(); }
   bool takes_state_over() const {
     return outcome.change == Change::kReloaded && old_module()->image_->saves_state();
+  }
+  void try_again() {
+    outcome.change = wanted;
+    outcome.message.clear();
+    outcome.note.clear();
+    rival = nullptr;
+    is_done = false;
+    resting = nullptr;
   }
   void fail(std::string why) {
     outcome.change = Change::kFailed;
@@ -108,12 +102,16 @@ ReloadReport ModuleRegistry::reload(const std::vector<std::string>& only) {
   for (Step& step : steps) {
     if (step.is_load()) open(step);
   }
-  bring_to_rest(steps, marks);
+  change_all(steps, marks);
+  // A prefix that somebody wanted may be free by now.
+  bool is_again = false;
   for (Step& step : steps) {
-    if (step.is_load()) load(step);
+    if (step.rival == nullptr || is_serving(*step.rival)) continue;
+    step.try_again();
+    open(step);
+    is_again = true;
   }
-  settle_conflicts(steps);
-  commit(steps, !marks.empty());
+  if (is_again) change_all(steps, marks);
   await_retired(steps);
   ReloadReport report;
   for (Step& step : steps) report.outcomes.push_back(std::move(step.outcome));
@@ -159,6 +157,7 @@ std::vector<ModuleRegistry::Step> ModuleRegistry::plan(ScanResult& found,
     if (step.found != nullptr) step.known = &known_[name];
     const uint64_t started_us = monotonic_us();
     decide(step, found);
+    step.wanted = step.outcome.change;
     step.outcome.ms = ms_since(started_us);
     steps.push_back(std::move(step));
   }
@@ -275,41 +274,60 @@ Status ModuleRegistry::open_candidate(Step& step) {
   return Status::ok();
 }
 
-// From here on no request of a module that hands its state over begins, and when this returns none
-// is under way: what is saved then is what the last answer told. Modules under `hold` without a
-// state need no rest, only their requests wait.
-void ModuleRegistry::bring_to_rest(std::vector<Step>& steps, Marks& marks) {
-  Publication change;
-  bool is_new = false;
+bool ModuleRegistry::is_serving(const Module& module) const {
+  const auto known = known_.find(module.name());
+  return known != known_.end() && known->second.module.get() == &module;
+}
+
+// Those that nobody waits for first, and together: modules may give each other their prefixes.
+void ModuleRegistry::change_all(std::vector<Step>& steps, Marks& marks) {
+  Group together;
+  Group apart;
   for (Step& step : steps) {
-    if (step.outcome.change != Change::kReloaded) continue;
-    const ReloadPolicy policy = policy_of(step);
-    if (policy == ReloadPolicy::kSwap) continue;
-    if (policy == ReloadPolicy::kHold) {
-      marks[step.old_module()] = RouteMark::kHold;
-      is_new = true;
-    }
-    if (!step.takes_state_over()) continue;
+    if (step.is_done || step.known == nullptr) continue;
+    const bool is_apart =
+        step.outcome.change == Change::kReloaded && policy_of(step) != ReloadPolicy::kSwap;
+    (is_apart ? apart : together).push_back(&step);
+  }
+  transact(together, marks);
+  for (Step* step : apart) transact({step}, marks);
+}
+
+void ModuleRegistry::transact(const Group& group, Marks& marks) {
+  for (Step* step : group) {
+    if (step->outcome.change == Change::kReloaded) bring_to_rest(*step, marks);
+    if (step->is_load()) load(*step);
+  }
+  settle_conflicts(group);
+  commit(group, marks);
+}
+
+// From here on no request of a module that hands its state over begins, and when this returns none
+// is under way: what is saved then is what the last answer told. A module under `hold` without a
+// state needs no rest, only its requests wait.
+void ModuleRegistry::bring_to_rest(Step& step, Marks& marks) {
+  const ReloadPolicy policy = policy_of(step);
+  if (policy == ReloadPolicy::kSwap) return;
+  if (policy == ReloadPolicy::kHold) marks[step.old_module()] = RouteMark::kHold;
+  Publication change;
+  if (step.takes_state_over()) {
     step.resting = step.old_module();
     step.resting->arm(options_.loops);
     change.resting.push_back(step.resting);
   }
-  if (!is_new && change.resting.empty()) return;
+  if (policy == ReloadPolicy::kReject && step.resting == nullptr) return;  // marked before
   change.table = build_table(marks);
   publisher_.publish(change);
-  const uint64_t began_ms = monotonic_ms();
-  for (Step& step : steps) {
-    if (step.resting != nullptr) await_rest(step, began_ms);
-  }
+  if (step.resting != nullptr) await_rest(step);
 }
 
-void ModuleRegistry::await_rest(Step& step, uint64_t began_ms) {
+void ModuleRegistry::await_rest(Step& step) {
   const uint64_t started_us = monotonic_us();
   const uint64_t timeout_ms = step.resting->hold_timeout_ms();
-  if (!publisher_.wait_drained(*step.resting, began_ms + timeout_ms)) {
-    step.fail("generation " + std::to_string(step.resting->generation()) + " is still in use by " +
-              use_of(*step.resting) + " after " + std::to_string(timeout_ms) +
-              " ms (hold_timeout), so its state cannot be handed over");
+  if (!publisher_.wait_drained(*step.resting, monotonic_ms() + timeout_ms)) {
+    step.fail("its state cannot be handed over: after " + std::to_string(timeout_ms) +
+              " ms (hold_timeout) generation " + std::to_string(step.resting->generation()) +
+              " is still in use by " + use_of(*step.resting));
     ++step.known->failed_loads;
     discard(step);
   }
@@ -373,29 +391,31 @@ Status ModuleRegistry::adopt(Step& step, Registrations registrations) {
 }
 
 // Every fall-back to an old generation can bring new conflicts, so it begins again after each.
-void ModuleRegistry::settle_conflicts(std::vector<Step>& steps) {
-  while (demote_one(steps)) continue;
+void ModuleRegistry::settle_conflicts(const Group& group) {
+  while (demote_one(group)) continue;
 }
 
 // The first candidate, by name, that wants a prefix which a module that stays, or a candidate
 // before it, has: it falls back to its old generation or to none. False: there is no such
 // candidate.
-bool ModuleRegistry::demote_one(std::vector<Step>& steps) {
+bool ModuleRegistry::demote_one(const Group& group) {
   std::set<const Known*> changing;
-  for (const Step& step : steps) {
-    if (step.is_load() || step.outcome.change == Change::kRemoved) changing.insert(step.known);
+  for (const Step* step : group) {
+    if (step->is_load() || step->outcome.change == Change::kRemoved) changing.insert(step->known);
   }
   PrefixIndex holders;
   for (const auto& [name, known] : known_) {
     if (known.module != nullptr && !changing.contains(&known)) add_routes(holders, *known.module);
   }
-  for (Step& step : steps) {
+  for (Step* each : group) {
+    Step& step = *each;
     if (!step.is_load()) continue;
     const Conflict conflict = find_conflict(holders, *step.candidate);
     if (conflict.wanted == nullptr) {
       add_routes(holders, *step.candidate);
       continue;
     }
+    step.rival = conflict.holder->module;
     step.fail("prefix '" + conflict.wanted->prefix + "' of module " + step.outcome.name +
               " is already registered by module " + shown(*conflict.holder->module));
     ++step.known->failed_loads;
@@ -416,24 +436,27 @@ std::shared_ptr<const RouteTable> ModuleRegistry::build_table(const Marks& marks
   return RouteTable::build(std::move(entries));
 }
 
-void ModuleRegistry::commit(std::vector<Step>& steps, bool is_marked) {
+void ModuleRegistry::commit(const Group& group, Marks& marks) {
   Publication change;
-  for (Step& step : steps) {
-    if (step.known == nullptr) continue;
+  bool has_changed = !has_published_;
+  for (Step* each : group) {
+    Step& step = *each;
+    if (marks.erase(step.old_module()) != 0) has_changed = true;
     if (step.outcome.change == Change::kFailed) step.known->must_retry = true;
     if (step.is_load() || step.outcome.change == Change::kRemoved) {
       replace(step, change);
+      has_changed = true;
     } else if (step.resting != nullptr) {
       change.resumed.push_back(step.resting);
     }
+    step.is_done = true;
     if (step.known->module != nullptr) {
       step.outcome.generation = step.known->module->generation();
     }
   }
-  const bool has_changed = !change.started.empty() || !change.retired.empty() || is_marked;
-  if (!has_changed && has_published_) return;
+  if (!has_changed) return;
   has_published_ = true;
-  change.table = build_table({});
+  change.table = build_table(marks);
   publisher_.publish(change);
   for (Module* module : change.resumed) publisher_.forget_drained(*module);
 }
@@ -479,8 +502,10 @@ std::string ModuleRegistry::use_of(Module& module) {
   std::string timers;
   if (use.timers != 0) timers = counted(use.timers, "timer");
   if (use.requests == 0 && use.timers != 0) return timers;
-  std::string text = counted(use.requests, "request");
-  if (use.deferred != 0) text += ", " + std::to_string(use.deferred) + " of them deferred";
+  const bool are_deferred = use.deferred != 0 && use.deferred == use.requests;
+  std::string text = counted(use.requests, are_deferred ? "deferred request" : "request");
+  if (use.deferred != 0 && !are_deferred)
+    text += ", " + std::to_string(use.deferred) + " of them deferred";
   return timers.empty() ? text : text + " and " + timers;
 }
 

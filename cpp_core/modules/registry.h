@@ -1,10 +1,13 @@
 // ModuleRegistry: which modules are loaded, and the transaction that changes that (DESIGN section
 // 5).
 //
-// reload(): scan, open what is new or changed, bring to rest what hands its state over, save and
-// load, settle prefix conflicts, publish one table, retire what was replaced or is gone, wait a
-// bounded time until that has left the process. Each module's change succeeds whole or its old
-// generation serves on.
+// reload(): scan, open what is new or changed, load it, settle prefix conflicts, publish one table,
+// retire what was replaced or is gone, wait a bounded time until that has left the process. Each
+// module's change succeeds whole or its old generation serves on.
+//
+// What clients need not wait for goes first, all in one table. Then comes each module whose
+// requests are held or rejected meanwhile, one after the other: it is brought to rest, saved,
+// loaded and published, and no other module's clients wait for that.
 //
 // Generations of one module count from 1 and are never reused, also not after a removal. A load
 // that fails uses none up, but its private path is not used again.
@@ -149,6 +152,7 @@ class ModuleRegistry {
   struct Step;
 
   using Marks = std::map<const Module*, RouteMark>;
+  using Group = std::vector<Step*>;
 
   ScanResult scan();
   std::vector<Step> plan(ScanResult& found, const std::vector<std::string>& only);
@@ -159,15 +163,18 @@ class ModuleRegistry {
   void mark_rejecting(std::vector<Step>& steps, Marks& marks);
   void open(Step& step);
   Status open_candidate(Step& step);
-  void bring_to_rest(std::vector<Step>& steps, Marks& marks);
-  void await_rest(Step& step, uint64_t began_ms);
+  bool is_serving(const Module& module) const;
+  void change_all(std::vector<Step>& steps, Marks& marks);
+  void transact(const Group& group, Marks& marks);
+  void bring_to_rest(Step& step, Marks& marks);
+  void await_rest(Step& step);
   void load(Step& step);
   Status load_candidate(Step& step);
   Status adopt(Step& step, Registrations registrations);
-  void settle_conflicts(std::vector<Step>& steps);
-  bool demote_one(std::vector<Step>& steps);
+  void settle_conflicts(const Group& group);
+  bool demote_one(const Group& group);
   std::shared_ptr<const RouteTable> build_table(const Marks& marks) const;
-  void commit(std::vector<Step>& steps, bool is_marked);
+  void commit(const Group& group, Marks& marks);
   void replace(Step& step, Publication& change);
   void await_retired(std::vector<Step>& steps);
   std::string use_of(Module& module);

@@ -63,6 +63,9 @@ def module_tables(tables: object, place: str) -> tuple[dict[str, ModuleConfig], 
             here = f"{place}.{name}.{key}"
             if key in _OWN_OPTIONS:
                 policies.setdefault(name, {})[key] = TABLE[key].check(value, here, Path.cwd())
+            elif str(key).replace("-", "_") in _OWN_OPTIONS:
+                # As a flag is written: the module would get it, and nobody would say so.
+                raise ConfigError(f'{here}: write it as "{str(key).replace("-", "_")}"')
             else:
                 _flatten(configs[name], str(key), value, here)
     return configs, policies

@@ -57,6 +57,11 @@ def read_answer(text: str) -> ReloadAnswer | None:
             return None
         parts = {key: value or "" for key, value in found.groupdict().items()}
         row = (parts["name"], parts["change"], parts["generation"], parts["ms"])
-        remarks = [parts.get("message", ""), f"note: {parts['note']}" if parts["note"] else ""]
+        serving = parts["generation"] and parts.get("message")
+        remarks = [
+            parts.get("message", "")
+            + (f" (generation {parts['generation']} serves on)" if serving else ""),
+            f"note: {parts['note']}" if parts["note"] else "",
+        ]
         rows.append((row, [remark for remark in remarks if remark]))
     return ReloadAnswer(rows, total["text"], total["word"] == "OK")

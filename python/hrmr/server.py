@@ -197,6 +197,8 @@ class Server:
     def reload(self, *names: str) -> ReloadReport:
         """Reloads the modules that changed on disk (or only those named) and waits for it."""
         refuse_while_loading("reload()")
+        if not all(isinstance(name, str) for name in names):
+            raise TypeError('reload() takes names of modules: reload("users", "orders")')
         return _report_of(self._running_core().reload(list(names)))
 
     def request_reload(self) -> None:
@@ -260,7 +262,6 @@ class Server:
 
     def _core_options(self) -> dict[str, object]:
         options = self.options
-        bundled = [str(paths.bundled_modules_dir())] if options.bundled else []
         return {
             "host": options.host,
             "port": options.port,
@@ -277,7 +278,7 @@ class Server:
             "watch": options.watch or options.watch_poll > 0,
             # Not 0 for what is less than a millisecond: that would be inotify.
             "watch_poll_ms": math.ceil(options.watch_poll * 1000),
-            "places": [*bundled, *options.modules],
+            "places": self._places(),
             "configs": self._module_configs(),
             "policy": options.on_reload,
             "policies": self._own_options("on_reload"),
@@ -291,6 +292,10 @@ class Server:
             "open_python": open_python,
             "report": report,
         }
+
+    def _places(self) -> list[str]:
+        bundled = [str(paths.bundled_modules_dir())] if self.options.bundled else []
+        return [*bundled, *self.options.modules]
 
     def _own_options(self, option: str) -> dict[str, Any]:
         """By module: the value of an option that its own table sets."""
@@ -315,6 +320,10 @@ class Server:
         for name in sorted({*self._configs, *self._policies}.difference(loaded)):
             lost = f"[modules.{name}]: no module of this name is loaded"
             core.write_log(logging.WARNING, "server", lost + did_you_mean(name, loaded))
+        if options.watch or options.watch_poll > 0:
+            how = f"looking every {options.watch_poll:g} s" if options.watch_poll else "inotify"
+            places = ", ".join(self._places()) or "no place"
+            core.write_log(logging.INFO, "server", f"watching {places} ({how})")
         threads = f"{_count(options.threads, 'pool thread')}, {_count(options.loops, 'loop')}"
         core.write_log(logging.INFO, "server", f"listening on {self.url} ({threads})")
 

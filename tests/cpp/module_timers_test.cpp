@@ -213,7 +213,8 @@ TEST_CASE("a timer that does not end keeps its module from resting; after that i
                   with({ticking(Run::kPool, stuck), ticking(Run::kInline, paused)}, save_nothing));
   CHECK(eventually([&] { return stuck.begun == 1; }));
   const modules::ReloadReport report = running.reload();
-  CHECK(contains(message_of(report, "spec"), "generation 1 is still in use by 1 timer after "));
+  CHECK(contains(message_of(report, "spec"),
+                 "(hold_timeout) generation 1 is still in use by 1 timer"));
   CHECK(paused.have_grown());
   stuck.is_shut = false;
   CHECK(stuck.have_grown());
@@ -279,7 +280,7 @@ TEST_CASE("the timers of a replaced generation go on until its deferred replies 
     CHECK(eventually([&] { return postman.shelf.size() == 8; }));
     running.loader->hooks.timers.clear();
     const modules::ReloadReport report = running.reload();
-    CHECK(contains(report.outcomes[0].note, "still in use by 8 requests, 8 of them deferred"));
+    CHECK(contains(report.outcomes[0].note, "still in use by 8 deferred requests"));
     postman.may_go = true;
     for (Client& client : clients) CHECK(client.line() == "posted\n");
     CHECK(eventually([&] { return running.loader->unloads == 1; }));

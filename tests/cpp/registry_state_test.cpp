@@ -109,9 +109,10 @@ TEST_CASE("a module that does not come to rest serves on, and the answer names w
   old.defer_begins();
   bench.put("kv", "KV\nSAVE two");
   CHECK(bench.reload() == "a unchanged 1, kv failed 1");
-  CHECK(message_of(bench.report, "kv") ==
-        "generation 1 is still in use by 2 requests, 1 of them deferred after 77 ms "
-        "(hold_timeout), so its state cannot be handed over");
+  CHECK(
+      message_of(bench.report, "kv") ==
+      "its state cannot be handed over: after 77 ms (hold_timeout) generation 1 is still in use by "
+      "2 requests, 1 of them deferred");
   CHECK(bench.loops.match("KV").mark == RouteMark::kNone);
   CHECK(bench.loader.take_events() == "close kv 2");
   REQUIRE(bench.loops.changes.back().resumed == std::vector<Module*>{&old});
@@ -203,6 +204,42 @@ TEST_CASE("a module's own policy wins, also the one that follows from its state"
   };
   bench.reload();
   CHECK(during_load == RouteMark::kHold);
+}
+
+TEST_CASE("a module that is slow to come to rest holds up no other") {
+  RegistryOptions options;
+  options.policies["b"] = ReloadPolicy::kHold;
+  Bench bench(std::move(options));
+  bench.put("b", "B\nSAVE b1");
+  bench.put("c", "C");
+  bench.reload();
+  bench.put("a", "A\nAA");
+  bench.put("b", "B\nSAVE b2");
+  bench.put("c", "C\nCC");
+  bench.put("kv", "KV\nSAVE two");
+  const auto shown = [&](const std::string& bytes) {
+    const auto match = bench.loops.match(bytes);
+    const std::string generation = std::to_string(match.route->module->generation());
+    return generation + (match.mark == RouteMark::kHold ? "h " : " ");
+  };
+  std::string seen;
+  bench.loops.on_wait = [&](Module& module) {
+    if (bench.loops.changes.back().resting.empty()) return;
+    seen += module.name() + ": a" + shown("A") + "b" + shown("B") + "c" + shown("C") + "kv" +
+            shown("KV");
+  };
+  CHECK(bench.reload() == "a reloaded 2, b reloaded 2, c reloaded 2, kv reloaded 2");
+  // What needs no rest serves already; of the others one at a time is held.
+  CHECK(seen == "b: a2 b1h c2 kv1 kv: a2 b2 c2 kv1h ");
+}
+
+TEST_CASE("takes a prefix that a module gives up in the same reload, also one that is held") {
+  Bench bench;
+  bench.put("a", "A\nKV");
+  bench.put("kv", "KV2\nSAVE two");
+  CHECK(bench.reload() == "a reloaded 2, kv reloaded 2");
+  CHECK(bench.module_of("KV").name() == "a");
+  CHECK(bench.module_of("KV2").name() == "kv");
 }
 
 TEST_CASE("tells what it started, so that timers begin") {

@@ -172,6 +172,7 @@ def test_on_reload_of_a_module_is_its_policy_and_not_its_configuration(read: Rea
             '[modules.a]\non_reload = "no"\n',
             "modules.a.on_reload: 'no' is not one of auto, swap, hold, reject",
         ),
+        ('[modules.a]\non-reload = "hold"\n', 'modules.a.on-reload: write it as "on_reload"'),
         (
             '[modules.a]\nhold_timeout = "1s"\n',
             "modules.a.hold_timeout: '1s' is not a number of seconds from 0 to 31536000",

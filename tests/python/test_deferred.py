@@ -59,8 +59,8 @@ def test_reload_under_hold_names_the_module_that_owes_replies(
         place(build("news", SAVES="1", VERSION='"2"'), modules)
         lines = reload(port)
         assert (
-            "failed news: generation 1 is still in use by 1 request, 1 of them deferred after "
-            "100 ms (hold_timeout), so its state cannot be handed over"
+            "failed news: its state cannot be handed over: after 100 ms (hold_timeout) "
+            "generation 1 is still in use by 1 deferred request"
         ) in lines[0]
         assert ask(port, "TELL still here") == "told 1"
         assert client.read_line() == "still here"

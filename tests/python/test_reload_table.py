@@ -22,7 +22,7 @@ def test_shows_a_row_for_each_module_and_below_it_what_is_to_be_said() -> None:
     assert answer.lines() == [
         "MODULE  RESULT     GENERATION    MS",
         "orders  failed              3   0.4",
-        "  SyntaxError: '(' was never closed (orders.py, line 7)",
+        "  SyntaxError: '(' was never closed (orders.py, line 7) (generation 3 serves on)",
         "new     failed                  0.1",
         "  cannot open new.so: Permission denied",
         "users   loaded              1  12.5",
