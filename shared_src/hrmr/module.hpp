@@ -60,7 +60,10 @@
 //       news.add(reply.defer());  // into a std::vector<hrmr::Deferred>, under a lock
 //     }
 //
-//     for (hrmr::Deferred& reply : waiting) reply.write("news\n").complete();
+//     for (hrmr::Deferred& reply : waiting) {
+//       reply.write("news\n");
+//       reply.complete();
+//     }
 //
 // A Deferred that is destroyed before it was completed becomes an error reply. Until one of the two
 // the generation stays loaded, and its client's further requests wait.
