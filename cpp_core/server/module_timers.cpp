@@ -56,7 +56,7 @@ void ModuleTimers::Ticker::on_delivery() {
 // Where a timer enters a module. What leaves it must not end the server.
 void ModuleTimers::Ticker::call_guarded() {
   const Module& module = *timer_.module;
-  const CallScope scope({module.name(), module.generation(), "a timer", false});
+  const CallScope scope({module.name(), module.generation(), "timer", false});
   std::string thrown;
   try {
     return timer_.function(timer_.context);

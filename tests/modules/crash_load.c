@@ -1,5 +1,5 @@
-// Fault: crashes in load; with IN_UNLOAD in unload instead, with IN_CONSTRUCTOR before load, while
-// it is being mapped.
+// Fault: crashes in load; with IN_UNLOAD in unload instead, with IN_TIMER in a timer, with
+// IN_CONSTRUCTOR before load, while it is being mapped.
 #include <hrmr/abi.h>
 #include <stddef.h>
 
@@ -18,8 +18,18 @@ static int answer(const hrmr_request* request, hrmr_reply* reply, void* context)
   return HRMR_OK;
 }
 
+#ifdef IN_TIMER
+static void tick(void* context) {
+  (void)context;
+  write_nowhere(1);
+}
+#endif
+
 static int load(hrmr_load* call) {
-#if !defined(IN_UNLOAD) && !defined(IN_CONSTRUCTOR)
+#if defined(IN_TIMER)
+  const hrmr_timer timer = {.size = sizeof timer, .interval_ms = 10, .function = tick};
+  if (call->host->add_timer(call, &timer) != HRMR_OK) return HRMR_FAILED;
+#elif !defined(IN_UNLOAD) && !defined(IN_CONSTRUCTOR)
   write_nowhere(1);
 #endif
   const hrmr_route route = {.size = sizeof route, .prefix = HRMR_BYTES("X"), .function = answer};

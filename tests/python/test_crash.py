@@ -275,6 +275,17 @@ def test_crash_in_unload_is_named(gallery: Crashing, serve_fragile: StartHrmr) -
     assert report.functions()[0] == "write_nowhere"
 
 
+def test_crash_in_a_timer_is_named(gallery: Crashing, serve_fragile: StartHrmr) -> None:
+    server = serve_fragile()
+    gallery("crash_load.c", "-DIN_TIMER")
+    send(server, "RELOAD\n")
+    report = report_of(server)
+    assert report.signal == signal.SIGSEGV
+    expected = "in module 'crash_load', generation 1, in its timer, thread hrmr-loop-0"
+    assert report.head.endswith(expected), report.head
+    assert report.functions()[0] == "write_nowhere"
+
+
 def test_threads_that_crash_together_give_one_report(
     gallery: Crashing, serve_fragile: StartHrmr
 ) -> None:
