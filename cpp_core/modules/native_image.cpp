@@ -21,6 +21,18 @@ bool is_mapped(const std::string& path) {
   return true;
 }
 
+// noexcept: an exception of a constructor of the library that came past dlopen would leave the
+// dynamic linker's lock taken for ever. The next dlopen of another thread, and the exit of the
+// process, would hang. So it ends here, and the crash report names the module.
+//
+// NOW: a missing symbol must fail here, not kill the process at the first call. LOCAL: no
+// generation may see another's functions. Not DEEPBIND, which sanitizers refuse.
+void* open_library(const std::string& path) noexcept {
+  // glibc declares that it throws nothing, and the compiler would believe it.
+  void* (*const volatile open)(const char*, int) = ::dlopen;
+  return open(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+}
+
 // What dlopen has to say, about the file that the user knows.
 Status dlopen_error(const std::string& private_path, const std::string& shown_path) {
   const char* const reported = ::dlerror();
@@ -58,9 +70,7 @@ size_t KeptImages::count(const std::string& module) const {
 Result<std::unique_ptr<NativeImage>> NativeImage::open(const OpenRequest& request, KeptImages& kept,
                                                        HostSignals& signals) {
   signals.note(request.private_path);
-  // NOW: a missing symbol must fail here, not kill the process at the first call. LOCAL: no
-  // generation may see another's functions. Not DEEPBIND, which sanitizers refuse.
-  void* const handle = ::dlopen(request.private_path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  void* const handle = open_library(request.private_path);
   if (handle == nullptr) {
     Status status = dlopen_error(request.private_path, request.path);
     if (is_mapped(request.private_path)) {

@@ -263,6 +263,20 @@ def test_crash_in_load_is_named(
     assert report.functions()[0] == "write_nowhere"
 
 
+def test_exception_of_a_static_constructor_ends_the_process(
+    gallery: Crashing, serve_fragile: StartHrmr
+) -> None:
+    """Let past dlopen, it would keep the dynamic linker's lock, and the process from ending."""
+    server = serve_fragile()
+    gallery("constructor_throws.cpp")
+    send(server, "RELOAD\n")
+    report = report_of(server)
+    assert report.signal == signal.SIGABRT
+    expected = "in module 'constructor_throws', generation 1, in its load, thread hrmr-reload"
+    assert report.head.endswith(expected), report.head
+    assert "uncaught exception std::runtime_error: no table" in report.log
+
+
 def test_crash_in_unload_is_named(gallery: Crashing, serve_fragile: StartHrmr) -> None:
     library = gallery("crash_load.c", "-DIN_UNLOAD")
     server = serve_fragile()
