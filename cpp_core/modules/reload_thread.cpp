@@ -56,6 +56,7 @@ struct ReloadThread::State {
   std::deque<Job> jobs;
   std::vector<Module*> drained;
   bool is_stopping = false;
+  bool waits_no_more = false;
 };
 
 // No exception leaves the thread: whoever gave us the call must not end the server.
@@ -173,8 +174,18 @@ bool ReloadThread::wait_drained(Module* module, uint64_t deadline_ms) {
   std::vector<Module*>& drained = state_->drained;
   const std::chrono::steady_clock::time_point deadline{std::chrono::milliseconds(deadline_ms)};
   std::unique_lock lock(state_->mutex);
-  return state_->arrived.wait_until(lock, deadline,
-                                    [&] { return std::erase(drained, module) != 0; });
+  bool has_drained = false;
+  state_->arrived.wait_until(lock, deadline, [&] {
+    has_drained = std::erase(drained, module) != 0;
+    return has_drained || state_->waits_no_more;
+  });
+  return has_drained;
+}
+
+void ReloadThread::end_waits() {
+  const std::lock_guard lock(state_->mutex);
+  state_->waits_no_more = true;
+  state_->arrived.notify_one();
 }
 
 void ReloadThread::forget_drained(Module* module) {

@@ -36,6 +36,8 @@ class ReloadThread {
   // On the reload thread, inside a reload: see Publisher.
   bool wait_drained(Module* module, uint64_t deadline_ms);
   void forget_drained(Module* module);
+  // From now on wait_drained does not wait: at shutdown nobody is left who could use a module less.
+  void end_waits();
   // Completes what is queued (each Done is called), then ends the thread.
   void stop();
 

@@ -267,6 +267,7 @@ uint64_t Server::drain_left_ms() const {
 // A load or an unload is the module's code, and may never end: a join would wait for it without a
 // bound. So the reload thread is asked first whether it still comes to what it is asked.
 bool Server::can_end_reloads() {
+  reload_thread_->end_waits();
   auto reached = std::make_shared<std::promise<void>>();
   const std::future<void> result = reached->get_future();
   reload_thread_->run([reached] { reached->set_value(); });

@@ -79,6 +79,24 @@ def test_server_that_stops_leaves_no_client_hanging(serve: Serve) -> None:
     assert "the deferred reply of the handler of 'WAIT' was dropped without an answer" in server.log
 
 
+def test_server_that_stops_does_not_wait_for_a_module_to_come_to_rest(
+    serve: Serve, build: Compile, modules: Path
+) -> None:
+    place(build("news", SAVES="1", VERSION='"1"'), modules)
+    # reject: 503 at once tells that the reload has begun.
+    server = serve(*"--on-reload reject --hold-timeout 60 --drain-timeout 0.1".split())
+    with Client(server.port) as client, Client(server.port) as reloading:
+        client.send("WAIT\n")
+        wait_for_clients(server.port, 1)
+        place(build("news", SAVES="1", VERSION='"2"'), modules)
+        reloading.send("RELOAD\n")
+        wait_until(lambda: ask(server.port, "TICKS").startswith("503 "), "news is reloaded")
+        server.signal(signal.SIGTERM)
+        assert client.read_to_end() == b""
+    assert server.wait() == 0
+    assert "unloaded news generation 1" in server.log
+
+
 def test_timer_is_called_in_each_generation(
     start_server: StartServer, build: Compile, modules: Path
 ) -> None:
