@@ -203,13 +203,15 @@ std::vector<modules::ModuleInfo> Server::modules() {
   return loaded_;
 }
 
+// On the reload thread. Not once the reload is done: it may wait for old requests meanwhile.
+void Server::note_loaded() {
+  std::vector<modules::ModuleInfo> loaded = registry_->loaded();
+  const std::lock_guard lock(mutex_);
+  loaded_ = std::move(loaded);
+}
+
 // On the reload thread, before who asked for the reload is told.
 void Server::on_reloaded(const modules::ReloadReport& report) {
-  {
-    std::vector<modules::ModuleInfo> loaded = registry_->loaded();
-    const std::lock_guard lock(mutex_);
-    loaded_ = std::move(loaded);
-  }
   for (const modules::Outcome& outcome : report.outcomes) {
     if (outcome.change == modules::Change::kUnchanged) continue;
     const bool is_failure = outcome.change == modules::Change::kFailed;
@@ -290,6 +292,7 @@ bool Server::take_place() {
 void Server::give_place() { connections_.fetch_sub(1, std::memory_order_relaxed); }
 
 void Server::publish(const modules::Publication& change) {
+  note_loaded();
   // Each loop gives its old table back, so that the thread that publishes pays for freeing it.
   std::vector<std::shared_ptr<const modules::RouteTable>> tables(shards_.size(), change.table);
   Round::make(shards_, [&](Shard& shard) { shard.publish(change, tables[shard.loop().index()]); });

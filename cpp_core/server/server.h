@@ -55,7 +55,7 @@ class Server final : public ShardOwner, public modules::Publisher {
 
   // Announces a module without a file; it is loaded at the next reload, which start() does too.
   void announce_inline_module(const std::string& name, modules::Loader& loader, uint64_t revision);
-  // What was loaded when the last reload was done, by name. Any thread; waits for nothing.
+  // What was published last, by name. Any thread; waits for nothing.
   std::vector<modules::ModuleInfo> modules();
   Log& log() override { return log_; }
   bool is_reload_thread() const { return reload_thread_->is_current_thread(); }
@@ -80,6 +80,7 @@ class Server final : public ShardOwner, public modules::Publisher {
   void stop_threads();
   uint64_t drain_left_ms() const;
   bool can_end_reloads();
+  void note_loaded();
   void on_reloaded(const modules::ReloadReport& report);
 
   Options options_;
@@ -92,7 +93,7 @@ class Server final : public ShardOwner, public modules::Publisher {
   std::unique_ptr<work::WorkerPool> python_pool_;
   std::vector<std::unique_ptr<Shard>> shards_;
   std::optional<CrashSignals> crash_signals_;  // while it runs
-  std::unique_ptr<Watch> watch_;  // null: RELOAD only
+  std::unique_ptr<Watch> watch_;               // null: RELOAD only
   std::atomic<size_t> connections_{0};
   uint16_t port_ = 0;
   Fd stopped_fd_;

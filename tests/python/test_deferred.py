@@ -84,7 +84,7 @@ def test_server_that_stops_does_not_wait_for_a_module_to_come_to_rest(
 ) -> None:
     place(build("news", SAVES="1", VERSION='"1"'), modules)
     # reject: 503 at once tells that the reload has begun.
-    server = serve(*"--on-reload reject --hold-timeout 60 --drain-timeout 0.1".split())
+    server = serve("--on-reload", "reject", "--hold-timeout", "60", "--drain-timeout", "0.1")
     with Client(server.port) as client, Client(server.port) as reloading:
         client.send("WAIT\n")
         wait_for_clients(server.port, 1)
