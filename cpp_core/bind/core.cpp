@@ -167,8 +167,11 @@ void Core::request_shutdown() {
 }
 
 bool Core::stop() {
-  const py::gil_scoped_release no_gil;
-  const bool has_stopped = server_->stop();
+  bool has_stopped = false;
+  {
+    const py::gil_scoped_release no_gil;
+    has_stopped = server_->stop();
+  }
   if (has_stopped) is_started_ = false;
   return has_stopped;
 }
