@@ -1,10 +1,12 @@
 #include "modules/inotify.h"
 
+#include <fcntl.h>
 #include <sys/inotify.h>
+#include <unistd.h>
 
 #include <array>
 #include <cstring>
-#include <fstream>
+#include <string>
 #include <utility>
 
 #include "base/limits.h"
@@ -13,11 +15,15 @@ namespace hrmr::modules {
 
 namespace {
 
-// " (128)", or nothing where it cannot be read.
+// " (128)", or nothing where it cannot be read, as when there are no descriptors left.
 std::string value_of(const std::string& limit) {
-  std::ifstream file("/proc/sys/fs/inotify/" + limit);
-  std::string value;
-  return std::getline(file, value) ? " (" + value + ")" : "";
+  const std::string path = "/proc/sys/fs/inotify/" + limit;
+  const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  std::array<char, 32> value{};
+  const ssize_t got = fd.is_open() ? ::read(fd.get(), value.data(), value.size()) : 0;
+  if (got <= 0) return "";
+  const std::string text(value.data(), static_cast<size_t>(got));
+  return " (" + text.substr(0, text.find('\n')) + ")";
 }
 
 Status limit_status(const std::string& limit, const std::string& more, int code) {
