@@ -75,11 +75,29 @@ Dispatcher::Dispatcher(const Options& options, net::EventLoop& loop, Control& co
 Dispatcher::~Dispatcher() = default;
 
 Step Dispatcher::next(Stream& stream) {
-  if (stream.resting != nullptr) return submit(stream, *std::exchange(stream.resting, nullptr));
+  if (stream.resting != nullptr) return take_up(stream);
+  if (!stream.late_reply.empty()) return say_late(stream);
   const Step chosen = choose_framing(stream);
   if (chosen == Step::kDone) return frame(stream);
   if (chosen == Step::kNeedMore) return need_more(stream);
   return chosen;
+}
+
+// The next request that a batch has left over goes where the table sends it now.
+Step Dispatcher::take_up(Stream& stream) {
+  Batch& batch = *stream.resting;
+  const Step step = route(stream, batch.take_left());
+  if (batch.has_left()) return step;
+  stream.resting = nullptr;
+  recycle(batch);
+  return step;
+}
+
+Step Dispatcher::say_late(Stream& stream) {
+  if (stream.batch != nullptr) return send_off(stream);
+  stream.output.append(std::exchange(stream.late_reply, {}));
+  stream.closes = stream.is_refused;
+  return stream.closes ? Step::kClosing : Step::kDone;
 }
 
 // Leaves a framer in the slot and returns kDone, or says why there is none.
@@ -306,18 +324,18 @@ Step Dispatcher::submit(Stream& stream, Batch& batch) {
     return Step::kAway;
   }
   refuse_batch(stream, batch);
-  if (stream.is_away) return Step::kAway;  // what was parked behind it went off
   return stream.closes ? Step::kClosing : Step::kDone;
 }
 
 // The queue is full: every request of the batch is refused, in its place.
 void Dispatcher::refuse_batch(Stream& stream, Batch& batch) {
   warn_of_overload();
-  for (size_t i = batch.next(); i < batch.count() && !stream.closes; ++i) {
-    const wire::Request& request = batch.at(i).request;
+  unpin_all(batch, nullptr);
+  while (batch.next() < batch.count() && !stream.closes) {
+    const wire::Request& request = batch.take_left().request;
     (void)fail(stream, request, 503, "overloaded: the queue is full, try again");
   }
-  finish_batch(stream, batch);
+  go_on(stream, batch);
 }
 
 void Dispatcher::warn_of_overload() {
@@ -331,9 +349,13 @@ void Dispatcher::warn_of_overload() {
                       "more wait");
 }
 
+// Modules are let go of as soon as nothing of theirs is under way: neither a deferred reply nor a
+// peer that does not read keeps those from being reloaded whose requests are answered, or have not
+// begun.
 void Dispatcher::take_back(Stream& stream, Batch& batch) {
   append_replies(stream, batch.output());
   stream.closes = stream.closes || batch.closes();
+  unpin_all(batch, batch.is_deferred() ? &batch.at(batch.next() - 1) : nullptr);
   if (!batch.is_deferred()) return go_on(stream, batch);
   stream.awaits_deferred = true;
   stream.deferring = &batch;
@@ -345,41 +367,33 @@ void Dispatcher::take_deferred(Stream& stream, std::unique_ptr<Deferred> deferre
     stream.early = std::move(deferred);
     return;
   }
-  stream.awaits_deferred = false;
+  stream.awaits_deferred = stream.is_away = false;
   append_replies(stream, deferred->output());
   stream.closes = stream.closes || deferred->closes();
-  if (stream.deferring != nullptr) return go_on(stream, *std::exchange(stream.deferring, nullptr));
-  stream.is_away = false;
+  if (stream.deferring != nullptr) go_on(stream, *std::exchange(stream.deferring, nullptr));
   unpin(deferred->module());
 }
 
+// Of a batch that is unpinned.
 void Dispatcher::go_on(Stream& stream, Batch& batch) {
-  if (stream.closes || batch.is_finished()) {
-    finish_batch(stream, batch);
-  } else {
-    stream.is_away = false;
+  stream.is_away = false;
+  if (!stream.closes && batch.has_left()) {
     stream.resting = &batch;
+  } else {
+    recycle(batch);
   }
 }
 
 void Dispatcher::drop(Stream& stream) {
   if (stream.resting != nullptr) recycle(*std::exchange(stream.resting, nullptr));
-  if (stream.batch != nullptr) recycle(*std::exchange(stream.batch, nullptr));
+  if (stream.batch != nullptr) {
+    unpin_all(*stream.batch, nullptr);
+    recycle(*std::exchange(stream.batch, nullptr));
+  }
   if (stream.held == nullptr) return;
   held_.leave(stream);
   stream.is_away = false;
   recycle(*std::exchange(stream.held, nullptr));
-}
-
-// Behind the batch's last reply comes what had to wait for it.
-void Dispatcher::finish_batch(Stream& stream, Batch& batch) {
-  stream.is_away = false;
-  if (!stream.closes && !stream.late_reply.empty()) {
-    stream.output.append(std::exchange(stream.late_reply, {}));
-    stream.closes = stream.is_refused;
-  }
-  if (!stream.closes && batch.has_parked()) (void)route(stream, batch.parked());
-  recycle(batch);
 }
 
 Step Dispatcher::fail(Stream& stream, const wire::Request& request, int status,
@@ -472,10 +486,13 @@ bool Dispatcher::parse_command(std::string_view line, Command& command) {
   return equals_ignoring_case(word, "SHUTDOWN");
 }
 
-void Dispatcher::recycle(Batch& batch) {
+void Dispatcher::unpin_all(Batch& batch, const Exchange* except) {
   for (size_t i = 0; i < batch.count(); ++i) {
-    unpin(*batch.at(i).route->module);
+    if (&batch.at(i) != except) unpin(*batch.at(i).route->module);
   }
+}
+
+void Dispatcher::recycle(Batch& batch) {
   batch.clear();
   free_batches_.push_back(&batch);
 }
@@ -504,7 +521,9 @@ Batch& Dispatcher::take_free_batch(Stream& stream, Run where) {
 // The last reply before a shutdown says so, when nothing is left to be answered behind it.
 wire::ReplyFacts Dispatcher::facts_for(const Stream& stream, const wire::Request& request) {
   wire::ReplyFacts facts = facts_of(request, date());
-  if (stream.is_draining && request.framing == Framing::kHttp && stream.input.is_empty()) {
+  const bool is_last =
+      stream.input.is_empty() && (stream.resting == nullptr || !stream.resting->has_left());
+  if (stream.is_draining && request.framing == Framing::kHttp && is_last) {
     facts.keep_alive = false;
   }
   return facts;

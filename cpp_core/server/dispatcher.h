@@ -2,8 +2,9 @@
 // order.
 //
 // Pool requests that follow each other are gathered in one batch. Whatever else comes behind an
-// open batch (an inline request, an error, a command) is parked with it and handled when the batch
-// is back.
+// open batch (an inline request, an error, a command) is parked with it. What a batch leaves over
+// when it is back, parked or not begun, is handled before more of the input, as if it had just
+// come.
 //
 // Threads: one per shard, on its loop.
 #pragma once
@@ -60,8 +61,8 @@ class Dispatcher {
   void send_open_batch(Stream& stream);
   // Runs a built-in word that came without its newline, after the quiet that says nothing follows.
   Step run_bare_command(Stream& stream);
-  // Takes the replies of a batch that came back, and handles what was parked behind it, unless it
-  // has to wait for a deferred reply.
+  // Takes the replies of a batch that came back, perhaps early. The stream goes on behind it,
+  // unless it has to wait for a deferred reply.
   void take_back(Stream& stream, Batch& batch);
   // Takes a deferred reply; the stream goes on behind it.
   void take_deferred(Stream& stream, std::unique_ptr<Deferred> deferred);
@@ -89,6 +90,8 @@ class Dispatcher {
     bool is_posted = false;
   };
 
+  Step take_up(Stream& stream);
+  Step say_late(Stream& stream);
   Step choose_framing(Stream& stream);
   Step choose_opening(Stream& stream, std::string_view input);
   bool is_still_open(Stream& stream, std::string_view input) const;
@@ -106,7 +109,6 @@ class Dispatcher {
   void wake_at_turn_end(work::WorkerPool& pool, modules::Run where);
   void warn_of_overload();
   void go_on(Stream& stream, Batch& batch);
-  void finish_batch(Stream& stream, Batch& batch);
   void refuse_batch(Stream& stream, Batch& batch);
   Step fail(Stream& stream, const wire::Request& request, int status, std::string_view message);
   Step refuse(Stream& stream, std::string_view reply);
@@ -115,6 +117,7 @@ class Dispatcher {
   bool may_administer(const Stream& stream) const;
   static bool parse_command(std::string_view line, Command& command);
   void recycle(Batch& batch);
+  void unpin_all(Batch& batch, const Exchange* except);
   void unpin(modules::Module& module);
   Batch& open_batch(Stream& stream, modules::Run where);
   Batch& take_free_batch(Stream& stream, modules::Run where);

@@ -108,6 +108,12 @@ const Exchange& Batch::parked() {
   return parked_;
 }
 
+const Exchange& Batch::take_left() {
+  if (next_ < count_) return exchanges_[next_++];
+  has_parked_ = false;
+  return parked();
+}
+
 void Batch::clear() {
   count_ = next_ = 0;
   has_parked_ = false;
@@ -124,9 +130,9 @@ void Batch::run() {
     exchanges_[i].headers = headers;
     headers += exchanges_[i].header_count;
   }
-  is_deferred_ = false;
   // Large replies are sent before more are made: what waits in memory for a peer stays bounded.
-  while (!is_finished() && !is_deferred_ && output_.size() <= limits::kOutputHighBytes) {
+  while (next_ < count_ && !closes_ && !is_deferred_ &&
+         output_.size() <= limits::kOutputHighBytes) {
     const Exchange& exchange = exchanges_[next_++];
     const wire::ReplyFacts facts = facts_of(exchange.request, {date_, kHttpDateBytes});
     const Answered answered = answer({exchange, facts, peer_, loop_, *owner_, log_}, output_);

@@ -83,10 +83,8 @@ class Batch final : public work::Job, public net::Letter {
   // Copies the headers, which live in the loop's scratch table.
   void add(const Exchange& exchange);
   // Keeps one more exchange, which the worker leaves alone: the request behind the batch that has
-  // to wait for it. Its route is matched again when the batch is back, by then the table may be
-  // another.
+  // to wait for it.
   void park(const Exchange& exchange);
-  bool has_parked() const { return has_parked_; }
   const Exchange& parked();
   bool is_full() const { return count_ == limits::kBatchRequests; }
   bool is_empty() const { return count_ == 0; }
@@ -94,10 +92,12 @@ class Batch final : public work::Job, public net::Letter {
   size_t count() const { return count_; }
   const Exchange& at(size_t index) const { return exchanges_[index]; }
 
-  // False: it came back early, because its replies grew large or one was deferred; submitted again,
-  // it goes on.
-  bool is_finished() const { return closes_ || next_ == count_; }
-  // The reply of the request before `next` was deferred.
+  // After it is back: requests that nobody has answered, because its replies grew large or one was
+  // deferred, or that are parked. Their routes are matched again, by then the table may be another.
+  bool has_left() const { return next_ < count_ || has_parked_; }
+  // The first of them, which then is no longer left; it lives as long as the batch is not cleared.
+  const Exchange& take_left();
+  // The reply of the last request that began was deferred.
   bool is_deferred() const { return is_deferred_; }
   size_t next() const { return next_; }
   // After it is back: the replies in order, and whether the connection closes behind them.

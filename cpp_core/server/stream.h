@@ -43,15 +43,15 @@ struct Stream {
   bool closes = false;       // nothing more is read as a request; close when the output is sent
   bool is_draining = false;  // the server shuts down: the next reply is the last
   Batch* batch = nullptr;    // being filled
-  Batch* resting = nullptr;  // came back early: goes on once its replies so far are sent
+  Batch* resting = nullptr;  // is back; its requests that are left come before the input
   Batch* held = nullptr;     // has the request that is held back parked in it
   // A reply that a function has deferred. It and the batch that it belongs to come back in either
   // order.
   bool awaits_deferred = false;     // nothing but the reply is away
-  Batch* deferring = nullptr;       // goes on then; null: the function was inline
+  Batch* deferring = nullptr;       // is looked at then; null: the function was inline
   std::unique_ptr<Deferred> early;  // came before its batch
   size_t opening_bytes = 0;         // of the first line, looked at and not decided
-  // What the framer said behind the batch that is away: sent when it is back.
+  // What the framer said behind the batch that is away: sent behind the batch's last reply.
   std::string_view late_reply;
   bool is_refused = false;  // that was a refusal, which ends the connection
 
