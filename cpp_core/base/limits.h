@@ -33,6 +33,14 @@ inline constexpr size_t kBufferKeepBytes = 64 * 1024;
 inline constexpr size_t kBuffersKept = 256;
 // Output that the peer has not read yet; past it no further request of that connection is handled.
 inline constexpr size_t kOutputHighBytes = 1024 * 1024;
+// The same for ranges of files, each of which holds a descriptor.
+inline constexpr size_t kOutputFilesHigh = 16;
+// Sent of a file by one system call: what a page cache that is cold makes a loop wait for at most.
+inline constexpr size_t kFileSliceBytes = 256 * 1024;
+// Sent of files for one connection in one turn, so that the others get theirs.
+inline constexpr size_t kFileBytesPerTurn = 1024 * 1024;
+// Shorter ranges are not worth a call that asks the kernel to read them ahead.
+inline constexpr size_t kFileAnnounceBytes = 64 * 1024;
 
 // --- requests ---
 // One line request, newline included.
@@ -56,6 +64,8 @@ inline constexpr size_t kHttpTrailerBytesMax = 8 * 1024;
 inline constexpr size_t kBodyBytesMax = 16 * 1024 * 1024;
 // One reply, which is held in memory whole.
 inline constexpr size_t kReplyBytesMax = 256 * 1024 * 1024;
+// Ranges of files in one reply (multipart/byteranges); each holds a descriptor until it is sent.
+inline constexpr size_t kReplyFilesMax = 256;
 
 // --- routes, pool ---
 // Names in one RELOAD.

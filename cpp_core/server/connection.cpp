@@ -5,8 +5,10 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 
+#include "net/file_send.h"
 #include "server/shard.h"
 
 namespace hrmr::server {
@@ -47,6 +49,7 @@ void Connection::on_event(uint32_t events) {
 
 void Connection::turn() {
   bool wants_turn = false;
+  file_bytes_left_ = limits::kFileBytesPerTurn;
   if (!serve(wants_turn) || !flush()) {
     destroy();
     return;
@@ -61,9 +64,9 @@ bool Connection::serve(bool& wants_turn) {
   int reads_left = kReadsPerTurn;
   awaits_quiet_ = false;
   while (!stream_.is_away && !stream_.closes) {
-    if (stream_.output.size() > limits::kOutputHighBytes) {
+    if (stream_.output.is_high()) {
       if (!flush()) return false;
-      if (stream_.output.size() > limits::kOutputHighBytes) return true;
+      if (stream_.output.is_high()) return true;
     }
     if (requests_left-- == 0) {
       shard_.dispatcher().send_open_batch(stream_);
@@ -113,20 +116,52 @@ bool Connection::read_some() {
   return errno == EAGAIN || errno == EWOULDBLOCK;
 }
 
-// Writes what the peer takes. False: the connection is broken.
+// Writes what the peer takes, or as much of files as one turn may. False: the connection is broken.
 bool Connection::flush() {
   while (is_writable_ && !stream_.output.is_empty()) {
-    const ssize_t sent =
-        ::send(fd_.get(), stream_.output.data(), stream_.output.size(), MSG_NOSIGNAL);
-    if (sent >= 0) {
-      stream_.output.consume(static_cast<size_t>(sent));
-      active_ms_ = shard_.loop().now_ms();
-    } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
-      is_writable_ = false;
-    } else if (errno != EINTR) {
+    if (stream_.output.bytes_ready() != 0) {
+      if (!send_bytes()) return false;
+    } else if (file_bytes_left_ == 0) {
+      shard_.loop().schedule(*this);
+      return true;
+    } else if (!send_file_part()) {
       return false;
     }
   }
+  return true;
+}
+
+bool Connection::send_bytes() {
+  // A head that waits for its file's first bytes makes one packet with them.
+  const int flags = MSG_NOSIGNAL | (stream_.output.has_files() ? MSG_MORE : 0);
+  const ssize_t sent =
+      ::send(fd_.get(), stream_.output.data(), stream_.output.bytes_ready(), flags);
+  if (sent >= 0) {
+    stream_.output.consume(static_cast<size_t>(sent));
+    active_ms_ = shard_.loop().now_ms();
+  } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+    is_writable_ = false;
+  } else if (errno != EINTR) {
+    return false;
+  }
+  return true;
+}
+
+// A file that has become shorter than was promised breaks the connection: the peer must see that
+// bytes are missing, and never get others in their place.
+bool Connection::send_file_part() {
+  FileRange& range = stream_.output.first_file();
+  const uint64_t left_before = range.left;
+  const size_t slice = std::min(file_bytes_left_, limits::kFileSliceBytes);
+  const net::FileSent sent = net::send_some(fd_.get(), range, slice);
+  if (sent == net::FileSent::kBroken) return false;
+  if (sent == net::FileSent::kFull) {
+    is_writable_ = false;
+    return true;
+  }
+  active_ms_ = shard_.loop().now_ms();
+  file_bytes_left_ -= static_cast<size_t>(left_before - range.left);
+  if (range.left == 0) stream_.output.remove_first_file();
   return true;
 }
 
@@ -300,6 +335,7 @@ void Connection::destroy() {
   // be the end.
   ::shutdown(fd_.get(), SHUT_RDWR);
   fd_.reset();
+  stream_.output.clear();  // its files are not kept for what is still away
   shard_.dispatcher().drop(stream_);
   if (!stream_.is_away) shard_.forget(*this);
 }

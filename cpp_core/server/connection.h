@@ -54,6 +54,8 @@ class Connection final : public net::Source,
   bool serve(bool& wants_turn);
   bool read_some();
   bool flush();
+  bool send_bytes();
+  bool send_file_part();
   void settle(bool wants_turn);
   void settle_for_long();
   void linger();
@@ -72,6 +74,7 @@ class Connection final : public net::Source,
   bool reads_to_the_end_ = false;  // a short read does not tell that the socket is empty
   bool is_reset_ = false;          // by the peer: nothing of ours reaches it
   bool awaits_quiet_ = false;      // the input is a bare command; the timer runs for it
+  size_t file_bytes_left_ = 0;     // that this turn may still send
   uint64_t active_ms_ = 0;         // when the last bytes came or went
   Connection* next_ = nullptr;     // in the shard's list
   Connection* previous_ = nullptr;

@@ -13,7 +13,7 @@
 
 #include <memory>
 
-#include "base/byte_buffer.h"
+#include "base/output.h"
 #include "net/event_loop.h"
 #include "server/exchange.h"
 #include "server/host_table.h"
@@ -36,7 +36,7 @@ class Deferred final : public net::Letter {
   void on_delivery() override { owner_.on_deferred_done(std::unique_ptr<Deferred>(this)); }
   void on_undelivered() override { delete this; }
   modules::Module& module() { return *route_.module; }
-  ByteBuffer& output() { return output_; }
+  Output& output() { return output_; }
   bool closes() const { return reply_.writer.closes(); }
 
  private:
@@ -47,7 +47,7 @@ class Deferred final : public net::Letter {
   BatchOwner& owner_;
   Log& log_;
   char date_[kHttpDateBytes];
-  ByteBuffer output_;
+  Output output_;
   hrmr_reply reply_;
 };
 

@@ -42,16 +42,6 @@ class ReloadAnswer final : public net::Letter {
   StreamOwner& owner_;
 };
 
-// Leaves `replies` empty.
-void append_replies(Stream& stream, ByteBuffer& replies) {
-  if (stream.output.is_empty()) {
-    stream.output.swap(replies);
-  } else {
-    stream.output.append(replies.view());
-  }
-  replies.clear();
-}
-
 std::vector<std::string> split_words(std::string_view text) {
   std::vector<std::string> words;
   while (!text.empty()) {
@@ -353,7 +343,7 @@ void Dispatcher::warn_of_overload() {
 // peer that does not read keeps those from being reloaded whose requests are answered, or have not
 // begun.
 void Dispatcher::take_back(Stream& stream, Batch& batch) {
-  append_replies(stream, batch.output());
+  stream.output.append(batch.output());
   stream.closes = stream.closes || batch.closes();
   unpin_all(batch, batch.is_deferred() ? &batch.at(batch.next() - 1) : nullptr);
   if (!batch.is_deferred()) return go_on(stream, batch);
@@ -368,7 +358,7 @@ void Dispatcher::take_deferred(Stream& stream, std::unique_ptr<Deferred> deferre
     return;
   }
   stream.awaits_deferred = stream.is_away = false;
-  append_replies(stream, deferred->output());
+  stream.output.append(deferred->output());
   stream.closes = stream.closes || deferred->closes();
   if (stream.deferring != nullptr) go_on(stream, *std::exchange(stream.deferring, nullptr));
   unpin(deferred->module());

@@ -72,7 +72,7 @@ void fail_reply(hrmr_reply& reply, const modules::Route& route, Log& log) {
   log.error("module." + module, "the handler of '" + route.prefix + "' failed" + why);
 }
 
-Answered answer(const Call& call, ByteBuffer& out) {
+Answered answer(const Call& call, Output& out) {
   const modules::Route& route = *call.exchange.route;
   const hrmr_request request = module_view(call.exchange, call.peer);
   hrmr_reply reply{wire::ReplyWriter(out, call.facts), {}, &call, nullptr};
@@ -131,8 +131,7 @@ void Batch::run() {
     headers += exchanges_[i].header_count;
   }
   // Large replies are sent before more are made: what waits in memory for a peer stays bounded.
-  while (next_ < count_ && !closes_ && !is_deferred_ &&
-         output_.size() <= limits::kOutputHighBytes) {
+  while (next_ < count_ && !closes_ && !is_deferred_ && !output_.is_high()) {
     const Exchange& exchange = exchanges_[next_++];
     const wire::ReplyFacts facts = facts_of(exchange.request, {date_, kHttpDateBytes});
     const Answered answered = answer({exchange, facts, peer_, loop_, *owner_, log_}, output_);

@@ -13,9 +13,9 @@
 #include <string_view>
 #include <vector>
 
-#include "base/byte_buffer.h"
 #include "base/limits.h"
 #include "base/log.h"
+#include "base/output.h"
 #include "modules/module.h"
 #include "net/event_loop.h"
 #include "wire/reply_writer.h"
@@ -53,7 +53,7 @@ enum class Answered : uint8_t { kStaysOpen, kCloses, kDeferred };
 // Calls the function and completes the reply, whatever the function did. The reply is appended to
 // `out`; a failure that the function did not word itself is logged. Any thread that may run the
 // function.
-Answered answer(const Call& call, ByteBuffer& out);
+Answered answer(const Call& call, Output& out);
 
 // Makes it an error reply that says which call the host has refused, and logs it.
 void fail_reply(hrmr_reply& reply, const modules::Route& route, Log& log);
@@ -101,7 +101,7 @@ class Batch final : public work::Job, public net::Letter {
   bool is_deferred() const { return is_deferred_; }
   size_t next() const { return next_; }
   // After it is back: the replies in order, and whether the connection closes behind them.
-  ByteBuffer& output() { return output_; }
+  Output& output() { return output_; }
   bool closes() const { return closes_; }
   // Forgets the requests; keeps memory of ordinary size.
   void clear();
@@ -122,7 +122,7 @@ class Batch final : public work::Job, public net::Letter {
   std::vector<wire::Header> headers_;
   Exchange parked_;
   bool has_parked_ = false;
-  ByteBuffer output_;
+  Output output_;
   bool closes_ = false;
   bool is_deferred_ = false;
 };

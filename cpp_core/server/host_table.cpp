@@ -1,5 +1,13 @@
 #include "server/host_table.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <string>
+#include <system_error>
+#include <utility>
+
 #include "modules/load_call.h"
 #include "server/deferred.h"
 
@@ -41,6 +49,28 @@ int reply_header(hrmr_reply* reply, hrmr_bytes name, hrmr_bytes value) {
   const wire::WriteResult result = reply->writer.add_header(view(name), view(value));
   if (result == wire::WriteResult::kOk) return HRMR_OK;
   return note(reply, result, "header '" + std::string(view(name)) + "'");
+}
+int refuse_file(hrmr_reply* reply, int result, std::string why) {
+  if (reply->refusal.empty()) reply->refusal = "a file was refused: " + std::move(why);
+  return result;
+}
+int reply_send_file(hrmr_reply* reply, int fd, uint64_t offset, uint64_t length) {
+  struct stat status {};
+  if (::fstat(fd, &status) != 0 || !S_ISREG(status.st_mode)) {
+    return refuse_file(reply, HRMR_BAD_ARGUMENT, "it is no regular file");
+  }
+  const auto size = static_cast<uint64_t>(status.st_size);
+  if (offset > size || length > size - offset) {
+    return refuse_file(reply, HRMR_BAD_ARGUMENT, "the range ends behind the file");
+  }
+  FileRange range;
+  range.fd = Fd(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
+  if (!range.fd.is_open()) {
+    return refuse_file(reply, HRMR_FAILED, std::generic_category().message(errno));
+  }
+  range.offset = offset;
+  range.left = length;
+  return note(reply, reply->writer.send_file(std::move(range)), "a file");
 }
 int reply_close(hrmr_reply* reply) {
   reply->writer.close_after();
@@ -84,6 +114,7 @@ hrmr_host make_host_table() {
   host.defer = defer;
   host.complete = complete;
   host.drop = drop;
+  host.send_file = reply_send_file;
   return host;
 }
 

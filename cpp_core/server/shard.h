@@ -65,7 +65,7 @@ class Shard final : public net::AcceptHandler, public net::Timer {
     if (stream.input.capacity() == 0) stream.input = buffers_.take();
   }
   void lend_output(Stream& stream) {
-    if (stream.output.capacity() == 0) stream.output = buffers_.take();
+    if (stream.output.capacity() == 0) stream.output.lend(buffers_.take());
   }
   // The connection is closed and nothing of it is away: it is freed at the end of the turn.
   void forget(Connection& connection);

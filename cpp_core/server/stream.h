@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/byte_buffer.h"
+#include "base/output.h"
 #include "net/listener.h"
 #include "server/deferred.h"
 #include "server/exchange.h"
@@ -35,7 +36,7 @@ struct Stream {
   StreamOwner* owner = nullptr;
   net::Peer peer{};
   ByteBuffer input;
-  ByteBuffer output;
+  Output output;
   wire::FramerSlot framer;
   Protocol protocol = Protocol::kUndecided;
   bool at_end = false;       // the peer has sent its last byte

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cstring>
+#include <utility>
 
 #include "base/text.h"
 #include "wire/char_class.h"
@@ -12,7 +13,7 @@ namespace {
 
 constexpr size_t kDigitsMax = 20;  // of a size_t
 
-uint8_t digits_of(size_t number) {
+uint8_t digits_of(uint64_t number) {
   uint8_t digits = 1;
   for (; number >= 10; number /= 10) ++digits;
   return digits;
@@ -96,7 +97,7 @@ void ReplyWriter::begin_head() {
 }
 
 // `expected_bytes`: the guess for the body's length.
-void ReplyWriter::begin_body(size_t expected_bytes) {
+void ReplyWriter::begin_body(uint64_t expected_bytes) {
   if (has_body_) return;
   has_body_ = true;
   if (!is_http()) {
@@ -132,9 +133,12 @@ void ReplyWriter::begin_body(size_t expected_bytes) {
 
 void ReplyWriter::set_length() {
   // A 205 says 0 whatever was written (RFC 9110 section 15.3.6).
-  const size_t length = status_ == 205 ? 0 : body_bytes();
+  const uint64_t length = status_ == 205 ? 0 : body_bytes() + file_bytes_;
   const uint8_t digits = digits_of(length);
-  if (digits != length_digits_) resize_gap(out_, length_at_, length_digits_, digits);
+  if (digits != length_digits_) {
+    resize_gap(out_, length_at_, length_digits_, digits);
+    out_.move_files(files_start_, ptrdiff_t{digits} - ptrdiff_t{length_digits_});
+  }
   length_digits_ = digits;
   std::to_chars(out_.data() + length_at_, out_.data() + length_at_ + digits, length);
 }
@@ -169,6 +173,21 @@ WriteResult ReplyWriter::commit(size_t bytes) {
   } else {
     dropped_bytes_ += bytes;
   }
+  return WriteResult::kOk;
+}
+
+WriteResult ReplyWriter::send_file(FileRange range) {
+  if (failed_ || finished_) return WriteResult::kTooLate;
+  if (range.left == 0) return WriteResult::kOk;
+  uint64_t total = 0;
+  if (__builtin_add_overflow(file_bytes_, range.left, &total) || total > INT64_MAX ||
+      out_.file_count() - files_start_ >= limits::kReplyFilesMax) {
+    return WriteResult::kTooLarge;
+  }
+  reserved_bytes_ = 0;
+  begin_body(range.left);
+  file_bytes_ = total;
+  if (!is_http() || sends_body()) out_.add_file(std::move(range));
   return WriteResult::kOk;
 }
 
@@ -211,6 +230,8 @@ void ReplyWriter::close_after() { closes_ = true; }
 void ReplyWriter::fail(int status, std::string_view message, int retry_after_s) {
   if (finished_) return;
   out_.truncate(start_);
+  out_.drop_files(files_start_);
+  file_bytes_ = 0;
   headers_at_ = length_at_ = body_start_ = reserved_bytes_ = dropped_bytes_ = 0;
   has_content_type_ = has_body_ = failed_ = false;
   status_ = static_cast<uint16_t>(status >= 400 && status <= 599 ? status : 500);
@@ -250,6 +271,7 @@ void ReplyWriter::finish() {
 
 void ReplyWriter::abandon() {
   out_.truncate(start_);
+  out_.drop_files(files_start_);
   finished_ = true;
 }
 

@@ -15,7 +15,7 @@
 #include <cstdint>
 #include <string_view>
 
-#include "base/byte_buffer.h"
+#include "base/output.h"
 #include "wire/http_texts.h"
 #include "wire/request.h"
 
@@ -39,13 +39,19 @@ struct ReplyFacts {
 
 class ReplyWriter {
  public:
-  ReplyWriter(ByteBuffer& out, const ReplyFacts& facts)
-      : out_(out), facts_(facts), start_(out.size()), closes_(!facts.keep_alive) {}
+  ReplyWriter(Output& out, const ReplyFacts& facts)
+      : out_(out),
+        facts_(facts),
+        start_(out.size()),
+        files_start_(out.file_count()),
+        closes_(!facts.keep_alive) {}
 
   // What the status or HEAD forbids to send (RFC 9110 sections 9.3.2 and 15) is taken and dropped.
   WriteResult write(std::string_view bytes);
   char* reserve(size_t bytes);  // nullptr: too large, or too late
   WriteResult commit(size_t bytes);
+  // The next bytes of the body are those of the file. They do not count as held in memory.
+  WriteResult send_file(FileRange range);
   WriteResult set_status(int status);  // 200 to 599
   // A name's first letters are made capitals: "content-type" is sent as "Content-Type".
   WriteResult add_header(std::string_view name, std::string_view value);
@@ -70,20 +76,23 @@ class ReplyWriter {
   bool is_http() const { return facts_.framing == Framing::kHttp; }
   bool sends_body() const;
   bool sends_length() const;
+  // Of the body, in memory.
   size_t body_bytes() const { return dropped_bytes_ + out_.size() - body_start_; }
   bool fits(size_t bytes) const;
   void begin_head();
-  void begin_body(size_t expected_bytes);
+  void begin_body(uint64_t expected_bytes);
   void set_length();
 
-  ByteBuffer& out_;
+  Output& out_;
   ReplyFacts facts_;
   size_t start_;           // of this reply in `out_`
+  size_t files_start_;     // of its files
   size_t headers_at_ = 0;  // behind the status line; 0 until there is one
   size_t length_at_ = 0;   // where the digits of Content-Length are
   size_t body_start_ = 0;  // 0 until the body has begun
   size_t reserved_bytes_ = 0;
   size_t dropped_bytes_ = 0;  // of a body that is not sent
+  uint64_t file_bytes_ = 0;   // of files, sent or not
   uint16_t status_ = 200;
   uint8_t length_digits_ = 0;
   bool has_content_type_ = false;

@@ -41,7 +41,7 @@
  *
  * Versions: the host refuses a module whose major ABI version is not its own, or whose minor one
  * is higher. Each struct that may grow begins with its `size`; a field past the size that the
- * other side set does not exist. What came with 1.1 says so; all else is of 1.0.
+ * other side set does not exist. What came later than 1.0 says so.
  *
  * Threads, by tag on each function:
  *   [reload]  The host's reload thread; one call at a time for all modules. May take its time.
@@ -69,7 +69,7 @@ extern "C" {
 #endif
 
 #define HRMR_ABI_MAJOR 1u
-#define HRMR_ABI_MINOR 1u
+#define HRMR_ABI_MINOR 2u
 #define HRMR_ABI ((HRMR_ABI_MAJOR << 16) | HRMR_ABI_MINOR)
 
 #ifdef __cplusplus
@@ -262,6 +262,20 @@ typedef struct hrmr_host {
   hrmr_reply* (*defer)(hrmr_reply* reply);
   void (*complete)(hrmr_reply* deferred);
   void (*drop)(hrmr_reply* deferred);
+
+  /* 1.2. The next `length` bytes of the body are those of the regular file `fd` from `offset` on.
+   * Any number of writes and files may follow each other, up to 256 files in one reply. The bytes
+   * are not read now: the loop sends them, by sendfile(2), when it is their turn and as fast as the
+   * peer takes them; they take no memory and do not count towards the bound for one reply.
+   *
+   * The host duplicates `fd`; the module may close its own at once. The file may be replaced or
+   * unlinked meanwhile, and the module unloaded. It should not be written to: what is sent is what
+   * is in it by then. One that has become shorter when its turn comes breaks the connection, so
+   * that the peer sees that bytes are missing.
+   *
+   * HRMR_BAD_ARGUMENT: not a regular file, or it ends before the range does. HRMR_FAILED: there is
+   * no descriptor left for it. Nothing is sent of it where no body is (HEAD, 204, 304). */
+  int (*send_file)(hrmr_reply* reply, int fd, uint64_t offset, uint64_t length);
 } hrmr_host;
 
 /* What a module's load is handed. */

@@ -251,6 +251,11 @@ class Reply {
   Reply& commit(size_t size) {
     return has_failed_ ? *this : note(detail::host->commit(raw_, size));
   }
+  // The next `length` bytes of the body are those of the regular file `fd` from `offset` on. They
+  // are sent later, without being read into memory; `fd` is duplicated and may be closed at once.
+  Reply& send_file(int fd, uint64_t offset, uint64_t length) {
+    return has_failed_ ? *this : note(detail::host->send_file(raw_, fd, offset, length));
+  }
 
   // HTTP, before the body; without effect elsewhere.
   Reply& status(int status) {

@@ -57,6 +57,10 @@ hrmr_host make_host() {
   host.log = [](hrmr_context*, int level, hrmr_bytes message) {
     logged.push_back(std::to_string(level) + " " + text_of(message));
   };
+  host.send_file = [](hrmr_reply* reply, int fd, uint64_t offset, uint64_t length) {
+    return note(reply, "file " + std::to_string(fd) + " " + std::to_string(offset) + " " +
+                           std::to_string(length));
+  };
   host.write = [](hrmr_reply* reply, hrmr_bytes bytes) {
     return note(reply, "write " + text_of(bytes), bytes.size);
   };
@@ -236,10 +240,11 @@ TEST_CASE("module.hpp: writes a reply in the order of the calls") {
   const Answered answered = call([](const hrmr::Request&, hrmr::Reply& reply) {
     reply.status(201).header("A", "b").write("x");
     reply.reserve(2)[0] = 'y';
-    reply.commit(1).close();
+    reply.commit(1).send_file(3, 4, 5).close();
   });
   CHECK(answered.result == HRMR_OK);
-  CHECK(answered.calls == Calls{"status 201", "header A: b", "write x", "commit 1", "close"});
+  CHECK(answered.calls ==
+        Calls{"status 201", "header A: b", "write x", "commit 1", "file 3 4 5", "close"});
 }
 
 TEST_CASE("module.hpp: finds a header in any case, and the first of two") {

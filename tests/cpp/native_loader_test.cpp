@@ -260,10 +260,10 @@ TEST_CASE("refuses what is no module, in words that say why") {
   const std::vector<Case> cases = {
       {"no_entry.c", {}, {"no_entry.so is not an HRMR module", "HRMR_MODULE"}},
       {"missing_symbol.c", {}, {"missing_symbol.so: undefined symbol: nobody_defines_this"}},
-      {"wrong_abi_major.c", {}, {"for HRMR ABI 2.0, this host speaks 1.1", "hrmr build"}},
-      {"newer_minor.c", {}, {"for HRMR ABI 1.2, this host speaks 1.1", "hrmr build"}},
+      {"wrong_abi_major.c", {}, {"for HRMR ABI 2.0, this host speaks 1.2", "hrmr build"}},
+      {"newer_minor.c", {}, {"for HRMR ABI 1.3, this host speaks 1.2", "hrmr build"}},
       {"no_size.c", {}, {"does not set `size`"}},
-      {"small_size.c", {}, {"has 16 bytes, ABI 1.1 has at least 48"}},
+      {"small_size.c", {}, {"has 16 bytes, ABI 1.2 has at least 48"}},
       {"wrong_name.c", {}, {"calls itself 'somebody_else', its file calls it 'wrong_name'"}},
       {"no_load.c", {}, {"no load function"}},
       {"load_fails.c", {}, {"the database is not there"}},

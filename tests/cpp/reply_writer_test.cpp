@@ -4,6 +4,7 @@
 
 #include <cstring>
 #include <string>
+#include <utility>
 
 using namespace hrmr;
 using namespace hrmr::wire;
@@ -22,8 +23,8 @@ ReplyFacts http_facts() {
 struct Reply {
   explicit Reply(const ReplyFacts& facts) : out(filled()), writer(out, facts) {}
 
-  static ByteBuffer filled() {
-    ByteBuffer buffer;
+  static Output filled() {
+    Output buffer;
     buffer.append("before");
     return buffer;
   }
@@ -35,7 +36,7 @@ struct Reply {
     return all.substr(6);
   }
 
-  ByteBuffer out;
+  Output out;
   ReplyWriter writer;
 };
 
@@ -357,5 +358,63 @@ TEST_CASE("an abandoned reply leaves no byte and takes none") {
     CHECK(reply.writer.set_status(404) == WriteResult::kTooLate);
     reply.writer.fail(500, "failed");
     CHECK(reply.finish().empty());
+  }
+}
+
+TEST_CASE("files count in the length, whatever its digits, and not in what is held in memory") {
+  for (const uint64_t bytes : {uint64_t{1}, uint64_t{99}, uint64_t{1} << 40}) {
+    ReplyFacts facts = http_facts();
+    facts.bytes_max = 2;
+    Reply reply(facts);
+    FileRange range;
+    range.left = bytes;
+    CHECK(reply.writer.write("a") == WriteResult::kOk);
+    CHECK(reply.writer.send_file(std::move(range)) == WriteResult::kOk);
+    CHECK(reply.writer.write("b") == WriteResult::kOk);
+    CHECK(reply.writer.write("c") == WriteResult::kTooLarge);
+    const std::string whole = head("HTTP/1.1 200 OK", kPlain, bytes + 2);
+    CHECK(reply.finish() == whole + "ab");
+    // The file is between them, although the head has grown since.
+    CHECK(reply.out.bytes_ready() == std::string("before").size() + whole.size() + 1);
+  }
+}
+
+TEST_CASE("files are dropped with what else was written, and those of earlier replies are not") {
+  Output out;
+  FileRange earlier;
+  earlier.left = 1;
+  out.add_file(std::move(earlier));
+  for (const bool is_abandoned : {false, true}) {
+    ReplyWriter writer(out, http_facts());
+    FileRange range;
+    range.left = 10;
+    CHECK(writer.send_file(std::move(range)) == WriteResult::kOk);
+    CHECK(out.file_count() == 2);
+    if (is_abandoned) {
+      writer.abandon();
+    } else {
+      writer.fail(500, "failed");
+      writer.finish();
+      CHECK(out.view() == head("HTTP/1.1 500 Internal Server Error", kPlain, 7) + "failed\n");
+    }
+    CHECK(out.file_count() == 1);
+  }
+}
+
+TEST_CASE("the files of a reply are bounded, in number and in sum") {
+  Reply reply(http_facts());
+  FileRange huge;
+  huge.left = INT64_MAX;
+  CHECK(reply.writer.send_file(std::move(huge)) == WriteResult::kOk);
+  FileRange one;
+  one.left = 1;
+  CHECK(reply.writer.send_file(std::move(one)) == WriteResult::kTooLarge);
+  Reply second(http_facts());
+  for (size_t i = 0; i <= limits::kReplyFilesMax; ++i) {
+    FileRange range;
+    range.left = 1;
+    const bool fits = i < limits::kReplyFilesMax;
+    CHECK(second.writer.send_file(std::move(range)) ==
+          (fits ? WriteResult::kOk : WriteResult::kTooLarge));
   }
 }

@@ -472,7 +472,7 @@ def check_refused(port: int, reason: str) -> None:
 
 
 BROKEN_BUILDS = {
-    "wrong ABI": ({"WRONG_ABI": "1"}, "compiled for HRMR ABI 2.0, this host speaks 1.1"),
+    "wrong ABI": ({"WRONG_ABI": "1"}, "compiled for HRMR ABI 2.0, this host speaks 1.2"),
     "no entry": ({"NO_ENTRY": "1"}, "does not export hrmr_module_v1"),
     "load refuses": ({"REFUSES": "1"}, "refused on purpose"),
     "other name": ({"NAME": '"other"'}, "calls itself 'other', its file calls it 'versioned'"),
