@@ -4,6 +4,16 @@
 
 namespace hrmr {
 
+ByteBuffer ByteBuffer::exact_copy(std::string_view bytes) {
+  ByteBuffer copy;
+  if (bytes.empty()) return copy;
+  copy.storage_ = static_cast<char*>(std::malloc(bytes.size()));
+  if (copy.storage_ == nullptr) throw std::bad_alloc();
+  std::memcpy(copy.storage_, bytes.data(), bytes.size());
+  copy.capacity_ = copy.end_ = bytes.size();
+  return copy;
+}
+
 void ByteBuffer::make_room(size_t bytes) {
   const size_t used = size();
   // Moving to the front is cheaper than growing, but only while it frees at least half: otherwise a

@@ -33,6 +33,9 @@ class ByteBuffer {
   ByteBuffer& operator=(const ByteBuffer&) = delete;
   ~ByteBuffer() { std::free(storage_); }
 
+  // A copy in memory of exactly its size.
+  static ByteBuffer exact_copy(std::string_view bytes);
+
   char* data() { return storage_ + begin_; }
   const char* data() const { return storage_ + begin_; }
   size_t size() const { return end_ - begin_; }

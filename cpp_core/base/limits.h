@@ -12,8 +12,21 @@ inline constexpr int kAcceptsPerTurn = 64;
 // Requests of one connection handled in one turn, so that a pipelining client cannot starve the
 // others.
 inline constexpr int kRequestsPerTurn = 128;
-// Open connections per server; each costs a descriptor and some 400 bytes while it is idle.
+// Open connections per server; each costs a descriptor and some 500 bytes while it is idle.
+// Default of --max-connections.
 inline constexpr size_t kConnectionsMax = 65536;
+// Requests of one connection that were handled and whose answers the peer has not begun to take.
+// Default of --max-pipeline.
+inline constexpr size_t kPipelinedRequestsMax = 1024;
+// Defaults of --idle-timeout, --header-timeout, --body-timeout and --write-timeout; see
+// server/patience.h.
+inline constexpr uint64_t kIdleTimeoutMs = 300'000;
+inline constexpr uint64_t kHeadTimeoutMs = 60'000;
+inline constexpr uint64_t kBodyTimeoutMs = 60'000;
+inline constexpr uint64_t kWriteTimeoutMs = 60'000;
+// Default of --min-rate: what a peer that sends a body or takes an answer has to come to on
+// average. A modem of 1990 does more.
+inline constexpr size_t kBytesPerSecondMin = 500;
 // How long a listener sleeps after accept() ran out of descriptors.
 inline constexpr uint32_t kAcceptPauseMs = 100;
 // Handshakes done and waiting for accept(); the kernel lowers it to net.core.somaxconn.
@@ -24,6 +37,14 @@ inline constexpr uint32_t kBareCommandQuietMs = 100;
 // reset.
 inline constexpr uint32_t kLingerMs = 1000;
 
+// A token for the built-in commands: one that is shorter can be guessed.
+inline constexpr size_t kAdminTokenBytesMin = 16;
+inline constexpr size_t kAdminTokenBytesMax = 512;
+// Wrong tokens on one connection; it is closed behind the last.
+inline constexpr unsigned kWrongTokensMax = 3;
+// One loop says at most once in this time that tokens were wrong.
+inline constexpr uint64_t kWrongTokenWarnMs = 10'000;
+
 // --- buffers ---
 // First size of a connection's input or output buffer; one read takes at most what is free in it.
 inline constexpr size_t kBufferBytes = 16 * 1024;
@@ -31,7 +52,11 @@ inline constexpr size_t kBufferBytes = 16 * 1024;
 inline constexpr size_t kBufferKeepBytes = 64 * 1024;
 // Buffers that one loop keeps for the next connections.
 inline constexpr size_t kBuffersKept = 256;
+// A request that comes in drops is kept in memory of its own size between them, up to this one; a
+// thousand slow clients then cost no more than what they have sent.
+inline constexpr size_t kStashedBytesMax = 4 * 1024;
 // Output that the peer has not read yet; past it no further request of that connection is handled.
+// Default of --output-max.
 inline constexpr size_t kOutputHighBytes = 1024 * 1024;
 // The same for ranges of files, each of which holds a descriptor.
 inline constexpr size_t kOutputFilesHigh = 16;
@@ -43,16 +68,18 @@ inline constexpr size_t kFileBytesPerTurn = 1024 * 1024;
 inline constexpr size_t kFileAnnounceBytes = 64 * 1024;
 
 // --- requests ---
-// One line request, newline included.
+// One line request, newline included. Default of --line-max.
 inline constexpr size_t kLineBytesMax = 64 * 1024;
-// Request line and header section.
+// Request line and header section. Default of --header-max.
 inline constexpr size_t kHttpHeadBytesMax = 64 * 1024;
 // The longest registered method has 17.
 inline constexpr size_t kHttpMethodBytesMax = 32;
 // RFC 9112 section 3 asks for 8000 at least.
 inline constexpr size_t kHttpTargetBytesMax = 8 * 1024;
-// Header lines of one request.
+// Header lines of one request; default of --max-headers, and the most that it may be: each loop
+// has a table of so many.
 inline constexpr size_t kHttpHeadersMax = 100;
+inline constexpr size_t kHttpHeaderSlots = 1000;
 // One chunk-size line with its extensions.
 inline constexpr size_t kHttpChunkLineBytesMax = 1024;
 // Chunk framing (sizes, extensions, line ends) may take this plus --body-max, so that one-byte
@@ -152,7 +179,7 @@ inline constexpr int kLinksMax = 40;
 inline constexpr int kNoticeReadsMax = 64;
 
 // --- log ---
-// One loop says at most once in this time that its queue is full.
+// One loop says at most once in this time that its queue is full, or that it refuses connections.
 inline constexpr uint64_t kOverloadWarnMs = 10'000;
 inline constexpr size_t kLogRecordsMax =
     4096;  // waiting for the log thread; past it records are counted and dropped

@@ -32,8 +32,8 @@ class Output : public ByteBuffer {
   bool has_files() const { return first_ != files_.size(); }
   size_t file_count() const { return files_.size() - first_; }
   // So much waits that nothing should be added before some of it is sent.
-  bool is_high() const {
-    return size() > limits::kOutputHighBytes || file_count() >= limits::kOutputFilesHigh;
+  bool is_high(size_t bytes_max = limits::kOutputHighBytes) const {
+    return size() > bytes_max || file_count() >= limits::kOutputFilesHigh;
   }
 
   // The bytes in front of the first file. While there are none, the file is next.

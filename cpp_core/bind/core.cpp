@@ -45,6 +45,24 @@ modules::RegistryOptions registry_options(const py::dict& options) {
   return registry;
 }
 
+void read_limits(const py::dict& options, server::Options& parsed) {
+  wire::FrameLimits& frame_limits = parsed.frame_limits;
+  frame_limits.line_bytes_max = option<size_t>(options, "line_max");
+  frame_limits.head_bytes_max = option<size_t>(options, "header_max");
+  frame_limits.headers_max = option<size_t>(options, "max_headers");
+  frame_limits.body_bytes_max = option<size_t>(options, "body_max");
+  parsed.connections_max = option<size_t>(options, "max_connections");
+  parsed.connections_per_address_max = option<size_t>(options, "max_connections_per_address");
+  parsed.pipelined_requests_max = option<size_t>(options, "max_pipeline");
+  parsed.output_bytes_max = option<size_t>(options, "output_max");
+  server::Timeouts& timeouts = parsed.timeouts;
+  timeouts.idle_ms = option<uint64_t>(options, "idle_timeout_ms");
+  timeouts.head_ms = option<uint64_t>(options, "header_timeout_ms");
+  timeouts.body_ms = option<uint64_t>(options, "body_timeout_ms");
+  timeouts.write_ms = option<uint64_t>(options, "write_timeout_ms");
+  timeouts.bytes_per_s_min = option<size_t>(options, "min_rate");
+}
+
 server::Options server_options(const py::dict& options) {
   server::Options parsed;
   parsed.host = option<std::string>(options, "host");
@@ -53,9 +71,7 @@ server::Options server_options(const py::dict& options) {
   parsed.threads = option<unsigned>(options, "threads");
   parsed.python_threads = option<unsigned>(options, "python_threads");
   parsed.queue_slots = option<size_t>(options, "queue");
-  parsed.body_bytes_max = option<size_t>(options, "body_max");
-  parsed.connections_max = option<size_t>(options, "max_connections");
-  parsed.idle_timeout_ms = option<uint64_t>(options, "idle_timeout_ms");
+  read_limits(options, parsed);
   parsed.drain_timeout_ms = option<uint64_t>(options, "drain_timeout_ms");
   parsed.admin_from_anywhere = option<std::string>(options, "admin") == "any";
   parsed.crash_report = option<bool>(options, "crash_report");

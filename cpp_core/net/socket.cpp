@@ -59,6 +59,16 @@ bool set_option(int fd, int level, int name, int value) {
   return setsockopt(fd, level, name, &value, sizeof value) == 0;
 }
 
+// The two never meet: an IPv6 address that begins with ffff is a multicast one.
+uint64_t network_of(const in_addr& address) {
+  return 0xffff'0000'0000'0000 | ntohl(address.s_addr);
+}
+uint64_t network_of(const in6_addr& address) {
+  uint64_t network = 0;
+  for (int i = 0; i < 8; ++i) network = network << 8 | address.s6_addr[i];
+  return network != 0 ? network : 1;  // ::1
+}
+
 // Bound, not listening yet. Without a descriptor errno says why.
 Fd bind_socket(const addrinfo& where, bool share_port) {
   Fd fd(::socket(where.ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP));
@@ -151,6 +161,7 @@ Peer peer_of(const sockaddr_storage& address) {
     if (has_brackets) {
       inet_ntop(AF_INET6, &from.sin6_addr, host, sizeof host);
       peer.is_local = IN6_IS_ADDR_LOOPBACK(&from.sin6_addr);
+      peer.network = network_of(from.sin6_addr);
     } else {
       std::memcpy(&ip4, from.sin6_addr.s6_addr + 12, sizeof ip4);
     }
@@ -161,6 +172,7 @@ Peer peer_of(const sockaddr_storage& address) {
   if (!has_brackets) {
     inet_ntop(AF_INET, &ip4, host, sizeof host);
     peer.is_local = (ntohl(ip4.s_addr) >> 24) == 127;
+    peer.network = network_of(ip4);
   }
   char* at = peer.name;
   if (has_brackets) *at++ = '[';

@@ -17,6 +17,10 @@ struct Peer {
   char name[64];  // "127.0.0.1:40312" or "[::1]:40312", zero-terminated. An IPv4 peer of an IPv6
                   // socket is named as the IPv4 address it is
   uint8_t name_size;
+  // Who is behind it, for AddressTable: an IPv4 address, or the /64 of an IPv6 address, of which a
+  // host may have all. 0: no address.
+  uint64_t network;
+  bool is_unix;   // it came over a Unix socket: is_local, and the socket's mode has let it in
   bool is_local;  // on this machine, as far as the address tells: 127.0.0.0/8, ::1,
                   // ::ffff:127.0.0.0/104, or (see is_own_address) the address it connected to
 };

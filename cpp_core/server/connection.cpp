@@ -29,8 +29,8 @@ Connection::Connection(Shard& shard, Fd fd, const net::Peer& peer)
 }
 
 Status Connection::open() {
-  active_ms_ = shard_.loop().now_ms();
-  arm_idle_timer();
+  patience_.begin(shard_.loop().now_ms());
+  arm_timer();
   return shard_.loop().add(fd_.get(), *this, kEvents);
 }
 
@@ -62,11 +62,11 @@ void Connection::turn() {
 bool Connection::serve(bool& wants_turn) {
   int requests_left = limits::kRequestsPerTurn;
   int reads_left = kReadsPerTurn;
-  awaits_quiet_ = false;
+  awaits_quiet_ = has_handled_ = false;
   while (!stream_.is_away && !stream_.closes) {
-    if (stream_.output.is_high()) {
+    if (has_full_output()) {
       if (!flush()) return false;
-      if (stream_.output.is_high()) return true;
+      if (has_full_output()) return true;
     }
     if (requests_left-- == 0) {
       shard_.dispatcher().send_open_batch(stream_);
@@ -76,14 +76,21 @@ bool Connection::serve(bool& wants_turn) {
     shard_.lend_output(stream_);
     const Step step = shard_.dispatcher().next(stream_);
     if (step == Step::kForeign) return false;
-    if (step != Step::kNeedMore && step != Step::kBareCommand) continue;
+    if (step != Step::kNeedMore && step != Step::kBareCommand) {
+      patience_.note_request();
+      has_handled_ = true;
+      ++unsent_requests_;
+      continue;
+    }
     if (stream_.at_end) {
       stream_.closes = true;  // half a request is no request
     } else if (!is_readable_) {
       awaits_quiet_ = step == Step::kBareCommand;
+      note_rest();
       return true;
     } else if (reads_left-- == 0) {
       wants_turn = true;
+      note_rest();
       return true;
     } else if (!read_some()) {
       return false;
@@ -100,7 +107,7 @@ bool Connection::read_some() {
   const ssize_t got = ::recv(fd_.get(), room, room_bytes, 0);
   if (got > 0) {
     stream_.input.commit(static_cast<size_t>(got));
-    active_ms_ = shard_.loop().now_ms();
+    patience_.note_activity(shard_.loop().now_ms());
     // A short read has emptied the socket, and what comes later is a new edge. Not so when the end
     // or an urgent byte is known to be near: the edge has passed already.
     if (static_cast<size_t>(got) < room_bytes && !reads_to_the_end_) is_readable_ = false;
@@ -128,6 +135,8 @@ bool Connection::flush() {
       return false;
     }
   }
+  // What is away comes back as output.
+  if (stream_.output.is_empty() && !stream_.is_away) unsent_requests_ = 0;
   return true;
 }
 
@@ -138,9 +147,9 @@ bool Connection::send_bytes() {
       ::send(fd_.get(), stream_.output.data(), stream_.output.bytes_ready(), flags);
   if (sent >= 0) {
     stream_.output.consume(static_cast<size_t>(sent));
-    active_ms_ = shard_.loop().now_ms();
+    note_sent();
   } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
-    is_writable_ = false;
+    note_full();
   } else if (errno != EINTR) {
     return false;
   }
@@ -156,13 +165,24 @@ bool Connection::send_file_part() {
   const net::FileSent sent = net::send_some(fd_.get(), range, slice);
   if (sent == net::FileSent::kBroken) return false;
   if (sent == net::FileSent::kFull) {
-    is_writable_ = false;
+    note_full();
     return true;
   }
-  active_ms_ = shard_.loop().now_ms();
+  note_sent();
   file_bytes_left_ -= static_cast<size_t>(left_before - range.left);
   if (range.left == 0) stream_.output.remove_first_file();
   return true;
+}
+
+void Connection::note_sent() {
+  patience_.note_activity(shard_.loop().now_ms());
+  patience_.note_unblocked();
+}
+
+// The kernel takes no more for now.
+void Connection::note_full() {
+  is_writable_ = false;
+  patience_.note_blocked(shard_.loop().now_ms(), queued_bytes());
 }
 
 // What remains to be done at the end of a turn.
@@ -212,14 +232,39 @@ bool Connection::is_idle() const {
 
 // The kernel still holds bytes for the peer. A request that crosses our close would make it answer
 // with a reset and forget them.
-bool Connection::has_unsent() const {
+bool Connection::has_unsent() const { return queued_bytes() != 0; }
+
+size_t Connection::queued_bytes() const {
   int bytes = 0;
-  return ::ioctl(fd_.get(), SIOCOUTQ, &bytes) == 0 && bytes != 0;
+  return ::ioctl(fd_.get(), SIOCOUTQ, &bytes) == 0 && bytes > 0 ? static_cast<size_t>(bytes) : 0;
+}
+
+// The peer has to take something before more of its requests are handled.
+bool Connection::has_full_output() const {
+  const Options& options = shard_.options();
+  return stream_.output.is_high(options.output_bytes_max) ||
+         unsent_requests_ >= options.pipelined_requests_max;
 }
 
 void Connection::release_buffers() {
-  if (stream_.input.is_empty() && !stream_.holds_requests()) shard_.buffers().give(stream_.input);
+  if (!stream_.holds_requests()) {
+    if (stream_.input.is_empty()) {
+      shard_.buffers().give(stream_.input);
+    } else if (!has_handled_) {
+      stash_input();
+    }
+  }
   if (stream_.output.is_empty()) shard_.buffers().give(stream_.output);
+}
+
+// A turn that brought some of a request and not the end of it: the next may be long in coming.
+void Connection::stash_input() {
+  const bool is_worth_it = stream_.input.size() <= limits::kStashedBytesMax &&
+                           stream_.input.capacity() >= limits::kBufferBytes;
+  if (!is_worth_it) return;
+  ByteBuffer stash = ByteBuffer::exact_copy(stream_.input.view());
+  stash.swap(stream_.input);
+  shard_.buffers().give(stash);
 }
 
 // The last answer is sent, but the peer may still be sending: closing now would make the kernel
@@ -246,9 +291,16 @@ void Connection::discard() {
   shard_.loop().schedule(*this);
 }
 
-void Connection::arm_idle_timer() {
-  const uint64_t timeout_ms = shard_.options().idle_timeout_ms;
-  if (timeout_ms != 0) shard_.loop().timers().arm(*this, timeout_ms);
+void Connection::arm_timer() {
+  const uint64_t next_ms =
+      patience_.next_look_ms(shard_.loop().now_ms(), shard_.options().timeouts, stream_.is_away);
+  if (next_ms != 0) shard_.loop().timers().arm(*this, next_ms);
+}
+
+void Connection::note_rest() {
+  wire::Framer* framer = stream_.framer.get();
+  patience_.note_rest(shard_.loop().now_ms(), stream_.input.size(),
+                      framer != nullptr && framer->is_in_body());
 }
 
 void Connection::on_timer() {
@@ -258,34 +310,53 @@ void Connection::on_timer() {
   }
   if (awaits_quiet_) {
     awaits_quiet_ = false;
-    arm_idle_timer();
+    arm_timer();
     shard_.lend_output(stream_);
     (void)shard_.dispatcher().run_bare_command(stream_);
     turn();
     return;
   }
-  const uint64_t timeout_ms = shard_.options().idle_timeout_ms;
-  if (timeout_ms == 0) return;
-  const uint64_t quiet_ms = shard_.loop().now_ms() - active_ms_;
-  if (stream_.is_away || quiet_ms < timeout_ms) {
-    // Activity does not touch the timer, which would cost something for each request; it is set
-    // anew for what is left when it fires.
-    const uint64_t left_ms = stream_.is_away ? timeout_ms : timeout_ms - quiet_ms;
-    shard_.loop().timers().arm(*this, left_ms);
-    return;
+  give_up_on_peer();
+}
+
+// Activity does not touch the timer, which would cost something for each request; it is armed anew
+// when it fires.
+void Connection::give_up_on_peer() {
+  const Overdue overdue =
+      patience_.overdue(shard_.loop().now_ms(), shard_.options().timeouts, stream_.is_away,
+                        patience_.is_blocked() ? queued_bytes() : 0);
+  switch (overdue) {
+    case Overdue::kNothing:
+      arm_timer();
+      return;
+    case Overdue::kIdle:
+      destroy();
+      return;
+    case Overdue::kWrite: {
+      // With a reset, so that the kernel forgets at once what the peer will not take.
+      const ::linger at_once{1, 0};
+      (void)::setsockopt(fd_.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+      destroy();
+      return;
+    }
+    case Overdue::kHead:
+    case Overdue::kBody:
+      shard_.lend_output(stream_);
+      shard_.dispatcher().time_out(stream_, overdue == Overdue::kBody);
+      turn();
+      return;
   }
-  destroy();
 }
 
 void Connection::on_batch_done(Batch& batch) {
-  active_ms_ = shard_.loop().now_ms();
+  patience_.note_activity(shard_.loop().now_ms());
   if (state_ != State::kClosed) shard_.lend_output(stream_);
   shard_.dispatcher().take_back(stream_, batch);
   go_on();
 }
 
 void Connection::on_deferred_done(std::unique_ptr<Deferred> deferred) {
-  active_ms_ = shard_.loop().now_ms();
+  patience_.note_activity(shard_.loop().now_ms());
   if (state_ != State::kClosed) shard_.lend_output(stream_);
   shard_.dispatcher().take_deferred(stream_, std::move(deferred));
   go_on();
@@ -312,7 +383,7 @@ void Connection::on_command_done(std::string_view reply) {
 }
 
 void Connection::on_hold_over(bool has_waited_in_vain) {
-  active_ms_ = shard_.loop().now_ms();
+  patience_.note_activity(shard_.loop().now_ms());
   shard_.lend_output(stream_);
   shard_.dispatcher().end_hold(stream_, has_waited_in_vain);
   turn();

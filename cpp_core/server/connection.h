@@ -18,6 +18,7 @@
 #include "net/listener.h"
 #include "net/timer_wheel.h"
 #include "server/dispatcher.h"
+#include "server/patience.h"
 #include "server/stream.h"
 
 namespace hrmr::server {
@@ -60,8 +61,15 @@ class Connection final : public net::Source,
   void settle_for_long();
   void linger();
   void discard();
-  void arm_idle_timer();
+  void arm_timer();
+  void note_rest();
+  void note_sent();
+  void note_full();
+  bool has_full_output() const;
+  size_t queued_bytes() const;
+  void give_up_on_peer();
   void release_buffers();
+  void stash_input();
   bool is_idle() const;
   bool has_unsent() const;
 
@@ -74,9 +82,11 @@ class Connection final : public net::Source,
   bool reads_to_the_end_ = false;  // a short read does not tell that the socket is empty
   bool is_reset_ = false;          // by the peer: nothing of ours reaches it
   bool awaits_quiet_ = false;      // the input is a bare command; the timer runs for it
+  bool has_handled_ = false;       // a request, in this turn
+  size_t unsent_requests_ = 0;     // handled since all was last sent
   size_t file_bytes_left_ = 0;     // that this turn may still send
-  uint64_t active_ms_ = 0;         // when the last bytes came or went
-  Connection* next_ = nullptr;     // in the shard's list
+  Patience patience_;
+  Connection* next_ = nullptr;  // in the shard's list
   Connection* previous_ = nullptr;
 };
 

@@ -1,10 +1,13 @@
 #include "server/dispatcher.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/text.h"
 #include "wire/first_line.h"
 #include "wire/framer.h"
+#include "wire/http1_verdict.h"
+#include "wire/line_framer.h"
 
 namespace hrmr::server {
 
@@ -57,8 +60,12 @@ std::vector<std::string> split_words(std::string_view text) {
 }  // namespace
 
 Dispatcher::Dispatcher(const Options& options, net::EventLoop& loop, Control& control)
-    : options_(options), loop_(loop), control_(control), held_(loop) {
-  frame_limits_.body_bytes_max = options.body_bytes_max;
+    : options_(options),
+      loop_(loop),
+      control_(control),
+      frame_limits_(options.frame_limits),
+      batch_requests_max_(std::min(options.pipelined_requests_max, limits::kBatchRequests)),
+      held_(loop) {
   table_ = modules::RouteTable::build({});
 }
 
@@ -248,7 +255,8 @@ Step Dispatcher::enqueue(Stream& stream, const Exchange& exchange) {
   batch.add(added);
   exchange.route->module->pin(loop_.index());
   const bool is_last = !added.request.keep_alive;
-  return batch.is_full() || is_last ? send_off(stream) : Step::kDone;
+  const bool is_full = batch.count() >= batch_requests_max_;
+  return is_full || is_last ? send_off(stream) : Step::kDone;
 }
 
 Step Dispatcher::park(Stream& stream, const Exchange& exchange) {
@@ -407,6 +415,19 @@ Step Dispatcher::refuse(Stream& stream, std::string_view reply) {
   return Step::kClosing;
 }
 
+void Dispatcher::time_out(Stream& stream, bool is_body) {
+  using wire::Opening;
+  bool is_http = stream.protocol == Protocol::kHttp;
+  if (stream.protocol == Protocol::kUndecided) {
+    // Half a first line, judged as if it ended here.
+    const Opening opening =
+        wire::classify_opening(stream.input.view(), true, frame_limits_.line_bytes_max);
+    is_http = opening == Opening::kHttp || opening == Opening::kHttpLike;
+  }
+  const auto verdict = is_body ? wire::Verdict::kBodyTimeout : wire::Verdict::kHeadTimeout;
+  (void)refuse(stream, is_http ? wire::refused(verdict).reply : wire::kLineTimeoutReply);
+}
+
 Step Dispatcher::run_bare_command(Stream& stream) {
   Command command{};
   if (!parse_command(stream.input.view(), command) || !command.arguments.empty()) {
@@ -498,7 +519,7 @@ Batch& Dispatcher::open_batch(Stream& stream, Run where) {
 
 Batch& Dispatcher::take_free_batch(Stream& stream, Run where) {
   if (free_batches_.empty()) {
-    batches_.push_back(std::make_unique<Batch>(loop_, control_.log()));
+    batches_.push_back(std::make_unique<Batch>(loop_, control_.log(), options_.output_bytes_max));
     free_batches_.reserve(batches_.size());
     free_batches_.push_back(batches_.back().get());
   }

@@ -68,6 +68,8 @@ class Dispatcher {
   void take_deferred(Stream& stream, std::unique_ptr<Deferred> deferred);
   // The held request goes where the table sends it now, or is refused.
   void end_hold(Stream& stream, bool has_waited_in_vain);
+  // The peer did not send the rest of its request in time: answers that, and closes.
+  void time_out(Stream& stream, bool is_body);
   // Forgets the batches that are not away; the stream's connection is closed.
   void drop(Stream& stream);
 
@@ -128,7 +130,8 @@ class Dispatcher {
   net::EventLoop& loop_;
   Control& control_;
   std::shared_ptr<const modules::RouteTable> table_;
-  wire::FrameLimits frame_limits_;
+  const wire::FrameLimits& frame_limits_;
+  const size_t batch_requests_max_;
   wire::HeaderTable headers_;
   std::vector<std::unique_ptr<Batch>> batches_;
   std::vector<Batch*> free_batches_;

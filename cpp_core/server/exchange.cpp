@@ -131,7 +131,7 @@ void Batch::run() {
     headers += exchanges_[i].header_count;
   }
   // Large replies are sent before more are made: what waits in memory for a peer stays bounded.
-  while (next_ < count_ && !closes_ && !is_deferred_ && !output_.is_high()) {
+  while (next_ < count_ && !closes_ && !is_deferred_ && !output_.is_high(output_bytes_max_)) {
     const Exchange& exchange = exchanges_[next_++];
     const wire::ReplyFacts facts = facts_of(exchange.request, {date_, kHttpDateBytes});
     const Answered answered = answer({exchange, facts, peer_, loop_, *owner_, log_}, output_);

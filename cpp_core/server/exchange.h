@@ -77,7 +77,8 @@ class BatchOwner {
 
 class Batch final : public work::Job, public net::Letter {
  public:
-  Batch(net::EventLoop& loop, Log& log) : loop_(loop), log_(log) {}
+  Batch(net::EventLoop& loop, Log& log, size_t output_bytes_max)
+      : loop_(loop), log_(log), output_bytes_max_(output_bytes_max) {}
 
   void begin(BatchOwner& owner, modules::Run where, std::string_view peer, std::string_view date);
   // Copies the headers, which live in the loop's scratch table.
@@ -86,7 +87,6 @@ class Batch final : public work::Job, public net::Letter {
   // to wait for it.
   void park(const Exchange& exchange);
   const Exchange& parked();
-  bool is_full() const { return count_ == limits::kBatchRequests; }
   bool is_empty() const { return count_ == 0; }
   modules::Run where() const { return where_; }
   size_t count() const { return count_; }
@@ -112,6 +112,7 @@ class Batch final : public work::Job, public net::Letter {
  private:
   net::EventLoop& loop_;
   Log& log_;
+  const size_t output_bytes_max_;
   BatchOwner* owner_ = nullptr;
   modules::Run where_ = modules::Run::kPool;
   std::string_view peer_;

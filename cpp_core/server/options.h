@@ -8,6 +8,8 @@
 
 #include "base/limits.h"
 #include "modules/registry.h"
+#include "server/patience.h"
+#include "wire/framer.h"
 
 namespace hrmr::server {
 
@@ -18,9 +20,12 @@ struct Options {
   unsigned threads = 4;                      // pool threads
   unsigned python_threads = 4;               // threads for Python functions
   size_t queue_slots = limits::kQueueSlots;  // per pool; a power of two
-  size_t body_bytes_max = limits::kBodyBytesMax;
+  wire::FrameLimits frame_limits;
   size_t connections_max = limits::kConnectionsMax;
-  uint64_t idle_timeout_ms = 300'000;  // 0: none
+  size_t connections_per_address_max = 0;  // 0: no bound
+  size_t pipelined_requests_max = limits::kPipelinedRequestsMax;
+  size_t output_bytes_max = limits::kOutputHighBytes;
+  Timeouts timeouts;
   uint64_t drain_timeout_ms = 10'000;  // how long SHUTDOWN waits for requests in flight
   bool admin_from_anywhere = false;    // RELOAD and SHUTDOWN from other machines too
   bool crash_report = true;            // see base/crash_signals.h

@@ -68,7 +68,8 @@ Server::Server(Options options, std::vector<std::unique_ptr<modules::Loader>> lo
                std::unique_ptr<work::Crew> python_crew)
     : options_(std::move(options)),
       native_loader_(host_table(), log_),
-      loaders_(std::move(loaders)) {
+      loaders_(std::move(loaders)),
+      addresses_(options_.connections_per_address_max) {
   options_.registry.loops = options_.loops;
   std::vector<modules::Loader*> all = {&native_loader_};
   for (const auto& loader : loaders_) all.push_back(loader.get());
@@ -283,13 +284,19 @@ work::WorkerPool& Server::pool(modules::Run where) {
 
 void Server::drained(modules::Module* module) { reload_thread_->drained(module); }
 
-bool Server::take_place() {
-  if (connections_.fetch_add(1, std::memory_order_relaxed) < options_.connections_max) return true;
-  connections_.fetch_sub(1, std::memory_order_relaxed);
-  return false;
+Place Server::take_place(const net::Peer& peer) {
+  Place place = Place::kServerFull;
+  if (connections_.fetch_add(1, std::memory_order_relaxed) < options_.connections_max) {
+    place = addresses_.take_place(peer.network) ? Place::kTaken : Place::kAddressFull;
+  }
+  if (place != Place::kTaken) connections_.fetch_sub(1, std::memory_order_relaxed);
+  return place;
 }
 
-void Server::give_place() { connections_.fetch_sub(1, std::memory_order_relaxed); }
+void Server::give_place(const net::Peer& peer) {
+  addresses_.give_place(peer.network);
+  connections_.fetch_sub(1, std::memory_order_relaxed);
+}
 
 void Server::publish(const modules::Publication& change) {
   note_loaded();

@@ -22,6 +22,7 @@
 #include "modules/native_loader.h"
 #include "modules/registry.h"
 #include "modules/reload_thread.h"
+#include "net/address_table.h"
 #include "server/options.h"
 #include "server/shard.h"
 #include "server/watch.h"
@@ -64,8 +65,8 @@ class Server final : public ShardOwner, public modules::Publisher {
   void reload(std::vector<std::string> only, std::function<void(std::string)> done) override;
   work::WorkerPool& pool(modules::Run where) override;
   void drained(modules::Module* module) override;
-  bool take_place() override;
-  void give_place() override;
+  Place take_place(const net::Peer& peer) override;
+  void give_place(const net::Peer& peer) override;
   void on_drained() override;
   void publish(const modules::Publication& change) override;
   bool wait_drained(modules::Module& module, uint64_t deadline_ms) override;
@@ -95,6 +96,7 @@ class Server final : public ShardOwner, public modules::Publisher {
   std::optional<CrashSignals> crash_signals_;  // while it runs
   std::unique_ptr<Watch> watch_;               // null: RELOAD only
   std::atomic<size_t> connections_{0};
+  net::AddressTable addresses_;
   uint16_t port_ = 0;
   Fd stopped_fd_;
   std::mutex mutex_;

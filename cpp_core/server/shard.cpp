@@ -139,17 +139,39 @@ void Shard::stop() {
 }
 
 void Shard::on_accepted(Fd fd, const net::Peer& peer) {
-  if (is_draining_ || !owner_.take_place()) return;  // closed by its owner
+  if (is_draining_) return;  // closed by its owner
+  const Place place = owner_.take_place(peer);
+  if (place != Place::kTaken) {
+    warn_of_refusal(place, peer);
+    return;
+  }
   auto connection = std::make_unique<Connection>(*this, std::move(fd), peer);
   const Status opened = connection->open();
   if (!opened.is_ok()) {
     log_.warn("server", opened.message());
-    owner_.give_place();
+    owner_.give_place(peer);
     return;
   }
   connection->next_ = connections_;
   if (connections_ != nullptr) connections_->previous_ = connection.get();
   connections_ = connection.release();
+}
+
+void Shard::warn_of_refusal(Place place, const net::Peer& peer) {
+  ++refused_;
+  const uint64_t now_ms = loop_.now_ms();
+  const bool is_due = now_ms - refusal_warned_ms_ >= limits::kOverloadWarnMs;
+  if (refusal_warned_ms_ != 0 && !is_due) return;
+  refusal_warned_ms_ = now_ms;
+  const uint64_t refused = std::exchange(refused_, 0);
+  const bool is_server = place == Place::kServerFull;
+  const size_t most = is_server ? options_.connections_max : options_.connections_per_address_max;
+  log_.warn(
+      "server",
+      "refused " + std::to_string(refused) + (refused == 1 ? " connection" : " connections") +
+          ", the last from " + std::string(peer.name, peer.name_size) + ": " +
+          (is_server ? "there are " : "this address has ") + std::to_string(most) +
+          (is_server ? " open (--max-connections)" : " open (--max-connections-per-address)"));
 }
 
 void Shard::forget(Connection& connection) {
@@ -159,7 +181,7 @@ void Shard::forget(Connection& connection) {
   } else {
     connections_ = connection.next_;
   }
-  owner_.give_place();
+  owner_.give_place(connection.stream_.peer);
   loop_.retire_later(&connection);
   check_drained();
 }

@@ -22,12 +22,14 @@
 
 namespace hrmr::server {
 
+enum class Place : uint8_t { kTaken, kServerFull, kAddressFull };
+
 // What a shard tells its server.
 class ShardOwner : public Control {
  public:
   // One more connection may be accepted; give_place when it is gone.
-  virtual bool take_place() = 0;
-  virtual void give_place() = 0;
+  virtual Place take_place(const net::Peer& peer) = 0;
+  virtual void give_place(const net::Peer& peer) = 0;
   // After begin_drain: the listener is closed and no connection is left, or the time was up.
   virtual void on_drained() = 0;
 
@@ -60,9 +62,12 @@ class Shard final : public net::AcceptHandler, public net::Timer {
   BufferPool& buffers() { return buffers_; }
   const Options& options() const { return options_; }
 
-  // Buffers for a stream that has none.
+  // Buffers for a stream that has none, or none that is worth a read.
   void lend_input(Stream& stream) {
-    if (stream.input.capacity() == 0) stream.input = buffers_.take();
+    if (stream.input.capacity() >= limits::kBufferBytes) return;
+    ByteBuffer room = buffers_.take();
+    room.append(stream.input.view());  // what was stashed
+    stream.input.swap(room);
   }
   void lend_output(Stream& stream) {
     if (stream.output.capacity() == 0) stream.output.lend(buffers_.take());
@@ -77,6 +82,7 @@ class Shard final : public net::AcceptHandler, public net::Timer {
   void drain_now();
   void close_all();
   void check_drained();
+  void warn_of_refusal(Place place, const net::Peer& peer);
 
   const Options& options_;
   ShardOwner& owner_;
@@ -89,6 +95,8 @@ class Shard final : public net::AcceptHandler, public net::Timer {
   Connection* connections_ = nullptr;
   bool is_draining_ = false;
   bool has_drained_ = false;
+  uint64_t refused_ = 0;  // connections, since the log was told
+  uint64_t refusal_warned_ms_ = 0;
   std::thread thread_;
 };
 

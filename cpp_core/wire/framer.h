@@ -23,6 +23,7 @@ namespace hrmr::wire {
 struct FrameLimits {
   size_t line_bytes_max = limits::kLineBytesMax;
   size_t head_bytes_max = limits::kHttpHeadBytesMax;
+  size_t headers_max = limits::kHttpHeadersMax;  // up to kHttpHeaderSlots
   size_t body_bytes_max = limits::kBodyBytesMax;
 };
 
@@ -50,6 +51,9 @@ class Framer {
   virtual Frame next(char* input, size_t size, bool at_end, Request& request,
                      HeaderTable& headers) = 0;
   virtual Framing framing() const = 0;
+  // After kNeedMore: what is missing is of a body, or of anything else whose length was announced,
+  // and may take as long as its bytes take; a head or a line has to end in time.
+  virtual bool is_in_body() const { return false; }
 };
 
 // Room for one framer of any kind inside a connection.

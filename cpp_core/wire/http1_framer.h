@@ -14,11 +14,13 @@ namespace hrmr::wire {
 class HttpFramer final : public Framer {
  public:
   explicit HttpFramer(const FrameLimits& frame_limits)
-      : head_(frame_limits.head_bytes_max), body_bytes_max_(frame_limits.body_bytes_max) {}
+      : head_(frame_limits.head_bytes_max, frame_limits.headers_max),
+        body_bytes_max_(frame_limits.body_bytes_max) {}
 
   Frame next(char* input, size_t size, bool at_end, Request& request,
              HeaderTable& headers) override;
   Framing framing() const override { return Framing::kHttp; }
+  bool is_in_body() const override { return has_head_; }
 
  private:
   // Offsets behind the input's first byte.

@@ -215,7 +215,7 @@ Verdict HeadParser::read_line(const char* head, const char* end, HeaderTable* he
   if (is_last) {
     verdict = decide();
   } else {
-    if (facts_.header_count == limits::kHttpHeadersMax) return Verdict::kTooManyHeaders;
+    if (facts_.header_count == headers_max_) return Verdict::kTooManyHeaders;
     verdict = note(header);
   }
   if (verdict != Verdict::kGood) return verdict;

@@ -36,7 +36,8 @@ struct HeadFacts {
 
 class HeadParser {
  public:
-  explicit HeadParser(size_t head_bytes_max) : bytes_max_(head_bytes_max) {}
+  explicit HeadParser(size_t head_bytes_max, size_t headers_max = limits::kHttpHeadersMax)
+      : bytes_max_(head_bytes_max), headers_max_(headers_max) {}
 
   // `head` begins at the request line and may run on behind the header section. kGood: the head is
   // whole and its framing is decided. `headers` is filled in only when this call has seen the head
@@ -63,6 +64,7 @@ class HeadParser {
   Verdict decide() const;
 
   size_t bytes_max_;
+  size_t headers_max_;
   size_t line_ = 0;    // where the line under way begins
   size_t looked_ = 0;  // up to here there is no line end for it
   HeadFacts facts_;

@@ -59,6 +59,8 @@ constexpr Cause kCauses[] = {
     {Verdict::kChunkDataEnd, kBadRequest, "a chunk's bytes are not followed by CR LF"},
     {Verdict::kTooMuchChunking, kBadRequest, "the body is cut into too many small chunks"},
     {Verdict::kTrailerTooLarge, "431 Request Header Fields Too Large", "the trailer is too large"},
+    {Verdict::kHeadTimeout, "408 Request Timeout", "timeout: the head did not come in time"},
+    {Verdict::kBodyTimeout, "408 Request Timeout", "timeout: the body did not come in time"},
 };
 constexpr size_t kFirst = static_cast<size_t>(Verdict::kIncomplete) + 1;
 constexpr size_t kCauseCount = static_cast<size_t>(Verdict::kCount) - kFirst;

@@ -58,6 +58,9 @@ enum class Verdict : uint8_t {
   kChunkDataEnd,
   kTooMuchChunking,
   kTrailerTooLarge,
+  // It did not come in time; said by who has a clock, not by the parsers.
+  kHeadTimeout,
+  kBodyTimeout,
   kCount
 };
 

@@ -11,6 +11,9 @@ namespace hrmr::wire {
 // The answer to a line that is too long; the connection is closed behind it.
 inline constexpr std::string_view kLineTooLongReply = "ERR Protocol error: the line is too long\n";
 
+// The answer to a line that did not come in time; the connection is closed behind it.
+inline constexpr std::string_view kLineTimeoutReply = "ERR timeout: the line did not end in time\n";
+
 class LineFramer final : public Framer {
  public:
   explicit LineFramer(const FrameLimits& frame_limits)

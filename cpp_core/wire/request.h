@@ -36,9 +36,10 @@ struct Header {
 };
 
 // The headers of the request that is being framed. One per framer user (per loop, or per batch
-// slot); 3.2 KiB.
+// slot); 32 KB, of
+// which a request touches what it has.
 struct HeaderTable {
-  Header items[limits::kHttpHeadersMax];
+  Header items[limits::kHttpHeaderSlots];
   size_t count = 0;
 };
 

@@ -77,18 +77,24 @@ class Seconds(Kind):
 @dataclass(frozen=True)
 class Bytes(Kind):
     high: int
+    low: int = 0
     metavar = "BYTES"
 
     def check(self, value: object, base: Path) -> int:  # noqa: ARG002
         size = _bytes_of(value) if isinstance(value, str) else value
-        if type(size) is not int or not 0 <= size <= self.high:
+        if type(size) is not int or not self.low <= size <= self.high:
             raise ValueError(
-                f"{value!r} is not a size from 0 to {self.high} bytes (16777216, '16M', '1G')"
+                f"{value!r} is not a size from {self.low} to {self.high} bytes "
+                "(16777216, '16M', '1G')"
             )
         return size
 
     def show(self, value: object) -> str:
-        return f"{value >> 20}M" if isinstance(value, int) else str(value)
+        if isinstance(value, int) and value:
+            for unit, shift in (("G", 30), ("M", 20), ("K", 10)):
+                if value % (1 << shift) == 0:
+                    return f"{value >> shift}{unit}"
+        return str(value)
 
 
 @dataclass(frozen=True)

@@ -23,14 +23,20 @@ LOOPS_MAX = 64  # limits::kLoopsMax
 THREADS_MAX = 1024  # limits::kThreadsMax
 QUEUE_SLOTS_MAX = 1 << 20
 BODY_BYTES_MAX = 1 << 40
+HEADERS_MAX = 1000  # limits::kHttpHeaderSlots
+HEAD_BYTES_MAX = LINE_BYTES_MAX = 16 << 20
+OUTPUT_BYTES_MAX = 1 << 30
+PIPELINE_MAX = 1_000_000
+RATE_BYTES_MAX = 1 << 30
 
 _VARIABLE_PREFIX = "HRMR_"
 
-LISTEN, WORK, MODULES, LIMITS, LOG = (
+LISTEN, WORK, MODULES, LIMITS, TIME, LOG = (
     "Listen",
     "Threads",
     "Modules",
-    "Limits and time",
+    "Limits",
+    "Timeouts",
     "Log",
 )
 
@@ -112,12 +118,12 @@ class Options:
         "state over, else swap.",
     )
     hold_timeout: float = _row(
-        Seconds(FOREVER_S), 5.0, LIMITS, "Longest that a request is held; then it gets a 503."
+        Seconds(FOREVER_S), 5.0, TIME, "Longest that a request is held; then it gets a 503."
     )
     retire_timeout: float = _row(
         Seconds(FOREVER_S),
         1.0,
-        LIMITS,
+        TIME,
         "How long RELOAD waits for requests on the old version before it answers.",
     )
     watch: bool = _row(
@@ -131,15 +137,61 @@ class Options:
         "machines, NFS); 0: inotify.",
     )
     drain_timeout: float = _row(
-        Seconds(FOREVER_S), 10.0, LIMITS, "How long SHUTDOWN waits for requests in flight."
+        Seconds(FOREVER_S), 10.0, TIME, "How long SHUTDOWN waits for requests in flight."
     )
     idle_timeout: float = _row(
-        Seconds(FOREVER_S), 300.0, LIMITS, "Idle connections are closed after this; 0: never."
+        Seconds(FOREVER_S), 300.0, TIME, "Idle connections are closed after this; 0: never."
+    )
+    header_timeout: float = _row(
+        Seconds(FOREVER_S),
+        60.0,
+        TIME,
+        "From the first byte of a line or an HTTP head to its last, and from connecting to the end "
+        "of the first one; 0: no bound, as for the next two.",
+    )
+    body_timeout: float = _row(
+        Seconds(FOREVER_S), 60.0, TIME, "Longest pause in a request's body; see --min-rate too."
+    )
+    write_timeout: float = _row(
+        Seconds(FOREVER_S), 60.0, TIME, "How long a client may take nothing of its answers."
+    )
+    min_rate: int = _row(
+        Bytes(RATE_BYTES_MAX),
+        500,
+        TIME,
+        "Bytes per second that a client has to come to, on average, while it sends a body or takes "
+        "an answer; 0: any.",
     )
     body_max: int = _row(
         Bytes(BODY_BYTES_MAX), 16 << 20, LIMITS, "Largest request body; 16M and 1G are understood."
     )
+    header_max: int = _row(
+        Bytes(HEAD_BYTES_MAX, 16), 64 << 10, LIMITS, "Largest HTTP request line with its headers."
+    )
+    max_headers: int = _row(Whole(1, HEADERS_MAX), 100, LIMITS, "Header lines of one request.")
+    line_max: int = _row(
+        Bytes(LINE_BYTES_MAX, 1), 64 << 10, LIMITS, "Longest line, its end included."
+    )
+    output_max: int = _row(
+        Bytes(OUTPUT_BYTES_MAX),
+        1 << 20,
+        LIMITS,
+        "Bytes of answers that wait for a client to take them; no further request of it is handled "
+        "past that.",
+    )
+    max_pipeline: int = _row(
+        Whole(1, PIPELINE_MAX),
+        1024,
+        LIMITS,
+        "The same in requests: answered, and their answers not taken.",
+    )
     max_connections: int = _row(Whole(1, CONNECTIONS_MAX), 65536, LIMITS, "Open connections.")
+    max_connections_per_address: int = _row(
+        Whole(0, CONNECTIONS_MAX),
+        0,
+        LIMITS,
+        "Open connections from one IPv4 address or IPv6 /64; 0: no bound.",
+    )
     queue: int = _row(
         Whole(2, QUEUE_SLOTS_MAX),
         4096,
@@ -173,8 +225,18 @@ class OptionValues(TypedDict, total=False):
     watch_poll: float
     drain_timeout: float
     idle_timeout: float
+    header_timeout: float
+    body_timeout: float
+    write_timeout: float
+    min_rate: int | str
     body_max: int | str
+    header_max: int | str
+    max_headers: int
+    line_max: int | str
+    output_max: int | str
+    max_pipeline: int
     max_connections: int
+    max_connections_per_address: int
     queue: int
     log_level: str
     crash_report: bool

@@ -270,9 +270,7 @@ class Server:
             "threads": options.threads,
             "python_threads": options.python_threads,
             "queue": 1 << (options.queue - 1).bit_length(),
-            "body_max": options.body_max,
-            "max_connections": options.max_connections,
-            "idle_timeout_ms": round(options.idle_timeout * 1000),
+            **self._limits(),
             "drain_timeout_ms": round(options.drain_timeout * 1000),
             "crash_report": options.crash_report,
             "watch": options.watch or options.watch_poll > 0,
@@ -291,6 +289,24 @@ class Server:
             "log_level": LEVELS[options.log_level],
             "open_python": open_python,
             "report": report,
+        }
+
+    def _limits(self) -> dict[str, object]:
+        options = self.options
+        return {
+            "body_max": options.body_max,
+            "header_max": options.header_max,
+            "max_headers": options.max_headers,
+            "line_max": options.line_max,
+            "output_max": options.output_max,
+            "max_pipeline": options.max_pipeline,
+            "max_connections": options.max_connections,
+            "max_connections_per_address": options.max_connections_per_address,
+            "idle_timeout_ms": round(options.idle_timeout * 1000),
+            "header_timeout_ms": round(options.header_timeout * 1000),
+            "body_timeout_ms": round(options.body_timeout * 1000),
+            "write_timeout_ms": round(options.write_timeout * 1000),
+            "min_rate": options.min_rate,
         }
 
     def _places(self) -> list[str]:

@@ -156,3 +156,13 @@ TEST_CASE("the pool keeps neither large buffers nor too many") {
   CHECK(buffers[limits::kBuffersKept - 1].capacity() == 2 * limits::kBufferBytes);
   CHECK(buffers[limits::kBuffersKept].capacity() == limits::kBufferBytes);
 }
+
+TEST_CASE("an exact copy has room for its bytes alone, and grows like any other") {
+  ByteBuffer copy = ByteBuffer::exact_copy("abc");
+  CHECK(copy.view() == "abc");
+  CHECK(copy.capacity() == 3);
+  copy.append("d");
+  CHECK(copy.view() == "abcd");
+  CHECK(copy.capacity() == limits::kBufferBytes);
+  CHECK(ByteBuffer::exact_copy("").capacity() == 0);
+}

@@ -89,7 +89,9 @@ void read_limits(const std::string& line, FrameLimits& frame_limits) {
     if (key == "body") frame_limits.body_bytes_max = value;
     if (key == "head") frame_limits.head_bytes_max = value;
     if (key == "line") frame_limits.line_bytes_max = value;
-    CHECK_MESSAGE((key == "body" || key == "head" || key == "line"), "unknown limit " << key);
+    if (key == "headers") frame_limits.headers_max = value;
+    const bool is_known = key == "body" || key == "head" || key == "line" || key == "headers";
+    CHECK_MESSAGE(is_known, "unknown limit " << key);
   }
 }
 

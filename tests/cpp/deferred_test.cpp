@@ -290,7 +290,7 @@ TEST_CASE("a client that only ended its own half gets its reply") {
 TEST_CASE("the idle timeout counts from the reply") {
   Shelf shelf;
   server::Options options;
-  options.idle_timeout_ms = 30;
+  options.timeouts.idle_ms = 30;
   Running running({kInline, deferring("LATER", Run::kInline, shelf)}, options);
   Client client = running.client();
   client.send("LATER\n");

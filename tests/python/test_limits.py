@@ -1,4 +1,7 @@
-"""Bounds: of time, of connections, of descriptors; and peers that are slow, rude or gone."""
+"""Bounds: of time, of connections, of descriptors; and peers that are slow, rude or gone.
+
+Peers that mean harm are in test_hostile.py.
+"""
 
 import os
 import random

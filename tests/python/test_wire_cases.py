@@ -81,8 +81,14 @@ def read_case(path: Path) -> Case:
 
 
 ALL_CASES = [read_case(path) for path in sorted(CASES.glob("*/*.case"))]
-# The bounds of lines and heads are no options of a server.
-CASES_OF_ALL_BOUNDS = [case for case in ALL_CASES if set(case.limits) <= {"body"}]
+# The options that set the bounds of a case.
+OPTIONS = {
+    "body": "body_max",
+    "head": "header_max",
+    "headers": "max_headers",
+    "line": "line_max",
+}
+CASES_OF_ALL_BOUNDS = [case for case in ALL_CASES if set(case.limits) <= set(OPTIONS)]
 
 
 @pytest.fixture(scope="module")
@@ -90,15 +96,16 @@ def port_for(
     build: Compile, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[[Case], int]]:
     """The port of a server for the case; servers are shared by cases."""
-    servers: dict[tuple[str, int], hrmr.Server] = {}
+    servers: dict[tuple[object, ...], hrmr.Server] = {}
 
     def find(case: Case) -> int:
-        body_max = case.limits.get("body", DEFAULT_BODY_MAX)
-        key = (case.framing, body_max)
+        bounds = {"body_max": DEFAULT_BODY_MAX}
+        bounds |= {OPTIONS[bound]: value for bound, value in case.limits.items()}
+        key = (case.framing, *sorted(bounds.items()))
         if key not in servers:
             folder = tmp_path_factory.mktemp(case.framing)
             place(build("seen", SEEN_FRAMING=FRAMINGS[case.framing]), folder)
-            servers[key] = hrmr.Server(port=0, modules=[folder], body_max=body_max).start()
+            servers[key] = hrmr.Server(port=0, modules=[folder], **bounds).start()
         return servers[key].port
 
     yield find
