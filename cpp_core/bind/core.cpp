@@ -73,7 +73,12 @@ server::Options server_options(const py::dict& options) {
   parsed.queue_slots = option<size_t>(options, "queue");
   read_limits(options, parsed);
   parsed.drain_timeout_ms = option<uint64_t>(options, "drain_timeout_ms");
-  parsed.admin_from_anywhere = option<std::string>(options, "admin") == "any";
+  parsed.tcp = option<bool>(options, "tcp");
+  parsed.unix_path = option<std::string>(options, "unix");
+  parsed.unix_mode = option<mode_t>(options, "unix_mode");
+  parsed.admin.from_anywhere = option<std::string>(options, "admin") == "any";
+  parsed.admin.token = option<std::string>(options, "admin_token");
+  parsed.admin.hosts = option<std::vector<std::string>>(options, "admin_hosts");
   parsed.crash_report = option<bool>(options, "crash_report");
   parsed.watch = option<bool>(options, "watch");
   parsed.watch_poll_ms = option<uint64_t>(options, "watch_poll_ms");

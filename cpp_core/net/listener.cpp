@@ -10,6 +10,7 @@
 
 #include "base/check.h"
 #include "base/limits.h"
+#include "net/unix_socket.h"
 
 namespace hrmr::net {
 namespace {
@@ -93,7 +94,8 @@ bool Listener::accept_one() {
     pause(errno);
     return false;
   }
-  Peer peer = peer_of(address);
+  const bool is_unix = address.ss_family == AF_UNIX;
+  Peer peer = is_unix ? unix_peer_of(fd.get()) : peer_of(address);
   peer.is_local = peer.is_local || is_own_address(fd.get(), address);
   handler_.on_accepted(std::move(fd), peer);
   return true;

@@ -1,4 +1,4 @@
-// Listener: one listening TCP socket on one loop; hands out accepted descriptors.
+// Listener: one listening TCP or Unix socket on one loop; hands out accepted descriptors.
 //
 // It accepts limits::kAcceptsPerTurn at most in a turn and asks the loop for another turn when it
 // stopped there.
@@ -25,7 +25,7 @@ namespace hrmr::net {
 
 class AcceptHandler {
  public:
-  // Non-blocking, close-on-exec, TCP_NODELAY set. May close the listener, not destroy it.
+  // Non-blocking, close-on-exec, TCP with TCP_NODELAY. May close the listener, not destroy it.
   virtual void on_accepted(Fd fd, const Peer& peer) = 0;
 
  protected:

@@ -34,15 +34,17 @@ std::string shown(std::string_view bytes) {
 // The answer of a RELOAD on its way from the reload thread to the loop of who asked.
 class ReloadAnswer final : public net::Letter {
  public:
-  explicit ReloadAnswer(StreamOwner& owner) : owner_(owner) {}
+  ReloadAnswer(StreamOwner& owner, std::function<std::string(const std::string& text)> wording)
+      : owner_(owner), wording_(std::move(wording)) {}
   void on_delivery() override {
-    owner_.on_command_done(text);
+    owner_.on_command_done(wording_ ? wording_(text) : text);
     delete this;
   }
   std::string text;
 
  private:
   StreamOwner& owner_;
+  std::function<std::string(const std::string& text)> wording_;
 };
 
 std::vector<std::string> split_words(std::string_view text) {
@@ -61,6 +63,7 @@ std::vector<std::string> split_words(std::string_view text) {
 
 Dispatcher::Dispatcher(const Options& options, net::EventLoop& loop, Control& control)
     : options_(options),
+      admin_(options.admin),
       loop_(loop),
       control_(control),
       frame_limits_(options.frame_limits),
@@ -205,6 +208,7 @@ Step Dispatcher::route(Stream& stream, const Exchange& framed) {
 
   const auto framing = static_cast<RouteFraming>(request.framing);
   const modules::RouteMatch match = table_->match(framing, request.bytes);
+  if (route_admin(stream, exchange, match, step)) return step;
   exchange.route = match.route;
   const bool is_pooled =
       match.route != nullptr && match.mark == RouteMark::kNone && match.route->run != Run::kInline;
@@ -444,29 +448,36 @@ Step Dispatcher::run_command(Stream& stream, const Command& command) {
     stream.closes = true;
     return Step::kClosing;
   }
-  if (!may_administer(stream)) {
-    const char* word = command.word == Word::kReload ? "RELOAD" : "SHUTDOWN";
-    const wire::Request line;
-    return fail(stream, line, 403,
-                std::string(word) +
-                    " is taken from this machine only; to take it from anywhere, "
-                    "start hrmr with --admin any");
-  }
-  if (command.word == Word::kReload) return start_reload(stream, command.arguments);
+  if (command.word == Word::kAuth) return run_auth(stream, command.arguments);
+  const Access access = admin_.access(stream.peer, stream.has_shown_token);
+  if (access != Access::kGranted) return refuse_command(stream, command, access);
+  if (command.word == Word::kReload) return start_reload(stream, command.arguments, {});
   stream.output.append("OK shutting down\n");
   stream.closes = true;
   control_.begin_shutdown();
   return Step::kClosing;
 }
 
-Step Dispatcher::start_reload(Stream& stream, std::string_view names) {
+Step Dispatcher::refuse_command(Stream& stream, const Command& command, Access access) {
+  const std::string word = command.word == Word::kReload ? "RELOAD" : "SHUTDOWN";
+  const char* why = access == Access::kNeedsToken
+                        ? " needs the admin token: send AUTH and the token first"
+                        : " is taken from this machine only; to take it from anywhere, "
+                          "start hrmr with --admin any";
+  return fail(stream, wire::Request(), 403, word + why);
+}
+
+Step Dispatcher::start_reload(Stream& stream, std::string_view names, ReloadWording wording) {
   std::vector<std::string> only = split_words(names);
   if (only.size() > limits::kReloadNamesMax) {
-    const std::string most = std::to_string(limits::kReloadNamesMax);
-    return fail(stream, wire::Request(), 400, "RELOAD takes at most " + most + " names at once");
+    const std::string why =
+        "RELOAD takes at most " + std::to_string(limits::kReloadNamesMax) + " names at once";
+    if (!wording) return fail(stream, wire::Request(), 400, why);
+    stream.output.append(wording("ERR " + why + "\n"));
+    return stream.closes ? Step::kClosing : Step::kDone;
   }
   stream.is_away = true;
-  auto* reply = new ReloadAnswer(*stream.owner);
+  auto* reply = new ReloadAnswer(*stream.owner, std::move(wording));
   net::EventLoop* loop = &loop_;
   control_.reload(std::move(only), [reply, loop](std::string text) {
     reply->text = std::move(text);
@@ -475,17 +486,17 @@ Step Dispatcher::start_reload(Stream& stream, std::string_view names) {
   return Step::kAway;
 }
 
-bool Dispatcher::may_administer(const Stream& stream) const {
-  return options_.admin_from_anywhere || stream.peer.is_local;
-}
-
-// "RELOAD", "RELOAD name ...", "CLOSE", "SHUTDOWN", in any case.
+// "RELOAD", "RELOAD name ...", "CLOSE", "SHUTDOWN", "AUTH token", in any case.
 bool Dispatcher::parse_command(std::string_view line, Command& command) {
   const size_t end = std::min(line.find(' '), line.size());
   const std::string_view word = line.substr(0, end);
   command.arguments = line.substr(end);
   if (equals_ignoring_case(word, "RELOAD")) {
     command.word = Word::kReload;
+    return true;
+  }
+  if (equals_ignoring_case(word, "AUTH")) {
+    command.word = Word::kAuth;
     return true;
   }
   if (!command.arguments.empty()) return false;

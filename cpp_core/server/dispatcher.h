@@ -12,10 +12,12 @@
 #include <ctime>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "modules/route_table.h"
+#include "server/admin.h"
 #include "server/held_streams.h"
 #include "server/options.h"
 #include "server/stream.h"
@@ -46,6 +48,13 @@ enum class Step : uint8_t {
   kForeign,      // not a protocol of ours: close without a word
 };
 
+enum class Authenticated : uint8_t {
+  kGranted,
+  kNoTokenSet,      // the server has no admin token
+  kWrong,           // may try again
+  kWrongAndCloses,  // once too often: answer, then close
+};
+
 class Dispatcher {
  public:
   Dispatcher(const Options& options, net::EventLoop& loop, Control& control);
@@ -70,14 +79,25 @@ class Dispatcher {
   void end_hold(Stream& stream, bool has_waited_in_vain);
   // The peer did not send the rest of its request in time: answers that, and closes.
   void time_out(Stream& stream, bool is_body);
+  // AUTH: the peer shows the admin token. What was wrong is counted, and told to the log.
+  Authenticated authenticate(Stream& stream, std::string_view user, std::string_view token);
   // Forgets the batches that are not away; the stream's connection is closed.
   void drop(Stream& stream);
 
  private:
-  enum class Word : uint8_t { kReload, kClose, kShutdown };
+  enum class Word : uint8_t { kReload, kClose, kShutdown, kAuth };
   struct Command {
     Word word;
     std::string_view arguments;
+  };
+
+  // Makes of the text of a RELOAD what the client gets. On the loop's thread.
+  using ReloadWording = std::function<std::string(const std::string& text)>;
+  struct AdminAnswer {
+    int status;
+    std::string body;
+    std::string_view header;  // one more; empty: none
+    std::string_view value;
   };
 
   // Batches given to a pool in this turn of the loop, whose workers are still to be woken.
@@ -115,8 +135,18 @@ class Dispatcher {
   Step fail(Stream& stream, const wire::Request& request, int status, std::string_view message);
   Step refuse(Stream& stream, std::string_view reply);
   Step run_command(Stream& stream, const Command& command);
-  Step start_reload(Stream& stream, std::string_view names);
-  bool may_administer(const Stream& stream) const;
+  Step start_reload(Stream& stream, std::string_view names, ReloadWording wording);
+  Step refuse_command(Stream& stream, const Command& command, Access access);
+  Step run_auth(Stream& stream, std::string_view arguments);
+  void warn_of_wrong_token(const Stream& stream);
+  static bool is_admin_request(const wire::Request& request);
+  static std::optional<Word> admin_word(const wire::Request& request);
+  bool route_admin(Stream& stream, const Exchange& exchange, const modules::RouteMatch& match,
+                   Step& step);
+  Step run_admin(Stream& stream, const Exchange& exchange);
+  Step reload_over_http(Stream& stream, const wire::Request& request);
+  Step answer_admin(Stream& stream, const wire::Request& request, const AdminAnswer& answer);
+  static void write_admin_answer(Output& out, wire::ReplyFacts facts, const AdminAnswer& answer);
   static bool parse_command(std::string_view line, Command& command);
   void recycle(Batch& batch);
   void unpin_all(Batch& batch, const Exchange* except);
@@ -127,6 +157,7 @@ class Dispatcher {
   std::string_view date();
 
   const Options& options_;
+  const Admin admin_;
   net::EventLoop& loop_;
   Control& control_;
   std::shared_ptr<const modules::RouteTable> table_;
@@ -138,6 +169,8 @@ class Dispatcher {
   HeldStreams held_;
   TurnEnd turn_end_;
   uint64_t overload_warned_ms_ = 0;
+  uint64_t wrong_tokens_ = 0;  // since the log was told
+  uint64_t wrong_token_warned_ms_ = 0;
   std::time_t date_s_ = 0;
   char date_[kHttpDateBytes] = {};
 };

@@ -2,18 +2,24 @@
 // (python/hrmr/options.py). Threads: a value, not changed after start.
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <string>
 
 #include "base/limits.h"
 #include "modules/registry.h"
+#include "server/admin.h"
 #include "server/patience.h"
 #include "wire/framer.h"
 
 namespace hrmr::server {
 
 struct Options {
+  bool tcp = true;          // false: the Unix socket only
+  std::string unix_path;    // empty: none; "@name": abstract
+  mode_t unix_mode = 0600;  // of its file
   std::string host = "127.0.0.1";
   uint16_t port = 0;                         // 0: any free one
   unsigned loops = 1;                        // 1 to limits::kLoopsMax
@@ -27,7 +33,7 @@ struct Options {
   size_t output_bytes_max = limits::kOutputHighBytes;
   Timeouts timeouts;
   uint64_t drain_timeout_ms = 10'000;  // how long SHUTDOWN waits for requests in flight
-  bool admin_from_anywhere = false;    // RELOAD and SHUTDOWN from other machines too
+  AdminOptions admin;                  // who may RELOAD and SHUTDOWN
   bool crash_report = true;            // see base/crash_signals.h
   bool watch = false;                  // reload what changes on disk by itself
   uint64_t watch_poll_ms = 0;          // how often to look for changes; 0: inotify tells

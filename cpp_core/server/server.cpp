@@ -109,14 +109,11 @@ Status Server::start(modules::ReloadReport& loaded) {
   if (!stopped_fd_.is_open()) return errno_status("make", "an eventfd");
   // The port first: when it is taken, nothing else has happened yet.
   std::vector<Fd> listening;
-  net::Address address{options_.host, options_.port, options_.loops > 1};
-  for (unsigned i = 0; i < options_.loops; ++i) {
-    Result<Fd> opened = net::open_listening_socket(address, i == 0);
-    if (!opened.is_ok()) return opened.status();
-    listening.push_back(opened.take());
-    address.port = net::bound_port(listening.back().get());
+  const Status opened = open_sockets(listening);
+  if (!opened.is_ok()) {
+    unix_socket_.close();
+    return opened;
   }
-  port_ = address.port;
   if (options_.crash_report) crash_signals_.emplace();
   const Status started = start_threads();
   if (!started.is_ok()) {
@@ -126,7 +123,30 @@ Status Server::start(modules::ReloadReport& loaded) {
   // Before the first scan, so that no change falls between the two.
   if (watch_ != nullptr) watch_->begin(*reload_thread_, shards_[0]->loop());
   loaded = reload(std::vector<std::string>{});
-  for (unsigned i = 0; i < options_.loops; ++i) shards_[i]->listen(std::move(listening[i]));
+  for (size_t i = 0; i < listening.size(); ++i) {
+    shards_[i % shards_.size()]->listen(std::move(listening[i]));
+  }
+  return Status::ok();
+}
+
+// One of each kind for each loop, kind by kind.
+Status Server::open_sockets(std::vector<Fd>& listening) {
+  net::Address address{options_.host, options_.port, options_.loops > 1};
+  for (unsigned i = 0; options_.tcp && i < options_.loops; ++i) {
+    Result<Fd> opened = net::open_listening_socket(address, i == 0);
+    if (!opened.is_ok()) return opened.status();
+    listening.push_back(opened.take());
+    port_ = address.port = net::bound_port(listening.back().get());
+  }
+  if (options_.unix_path.empty()) return Status::ok();
+  Result<net::UnixSocket> opened = net::UnixSocket::open(options_.unix_path, options_.unix_mode);
+  if (!opened.is_ok()) return opened.status();
+  unix_socket_ = opened.take();
+  for (unsigned i = 0; i < options_.loops; ++i) {
+    Result<Fd> shared = unix_socket_.share();
+    if (!shared.is_ok()) return shared.status();
+    listening.push_back(shared.take());
+  }
   return Status::ok();
 }
 
@@ -151,6 +171,10 @@ Status Server::start_threads() {
 
 // Also the way back from a start that failed half-way. The pools have stopped, or never ran.
 void Server::stop_threads() {
+  {
+    const std::lock_guard lock(mutex_);
+    unix_socket_.close();
+  }
   reload_thread_->stop();
   const uint64_t at_once_ms = monotonic_ms() + kStopSlackMs;
   (void)pool_->stop(at_once_ms);
@@ -227,6 +251,8 @@ void Server::begin_shutdown() {
     if (state_ != State::kServing) return;
     state_ = State::kDraining;
     drain_deadline_ms_ = monotonic_ms() + options_.drain_timeout_ms;
+    // Its place is free at once for a server that comes after us.
+    unix_socket_.close();
   }
   if (watch_ != nullptr) watch_->end();
   for (const auto& shard : shards_) shard->begin_drain();

@@ -1,4 +1,5 @@
-// Server: one TCP port, its shards, pools, modules and the reload thread, put together.
+// Server: one TCP port or Unix socket or both, its shards, pools, modules and the reload thread,
+// put together.
 //
 // start -> serves -> begin_shutdown (RELOAD's sibling SHUTDOWN, a signal, the embedding program) ->
 // drained: stopped_fd becomes readable -> stop, which joins everything.
@@ -23,6 +24,7 @@
 #include "modules/registry.h"
 #include "modules/reload_thread.h"
 #include "net/address_table.h"
+#include "net/unix_socket.h"
 #include "server/options.h"
 #include "server/shard.h"
 #include "server/watch.h"
@@ -41,7 +43,7 @@ class Server final : public ShardOwner, public modules::Publisher {
   // Binds, loads all modules (one that fails is in the log and does not keep the others from
   // serving), listens. On error nothing is left running. `loaded`: what became of each module.
   Status start(modules::ReloadReport& loaded);
-  uint16_t port() const { return port_; }
+  uint16_t port() const { return port_; }  // 0 without TCP
 
   // Waits for the result. Not from a loop or the reload thread.
   modules::ReloadReport reload(std::vector<std::string> only);
@@ -77,6 +79,7 @@ class Server final : public ShardOwner, public modules::Publisher {
   enum class State : uint8_t { kNew, kServing, kDraining, kStopped };
 
   void make_watch(const std::vector<modules::Loader*>& loaders);
+  Status open_sockets(std::vector<Fd>& listening);
   Status start_threads();
   void stop_threads();
   uint64_t drain_left_ms() const;
@@ -98,6 +101,7 @@ class Server final : public ShardOwner, public modules::Publisher {
   std::atomic<size_t> connections_{0};
   net::AddressTable addresses_;
   uint16_t port_ = 0;
+  net::UnixSocket unix_socket_;
   Fd stopped_fd_;
   std::mutex mutex_;
   std::condition_variable drained_;

@@ -69,8 +69,8 @@ void Shard::listen(Fd listening) {
       ::close(fd);
       return;
     }
-    listener_ = std::make_unique<net::Listener>(loop_, log_, *this);
-    const Status attached = listener_->attach(Fd(fd));
+    listeners_.push_back(std::make_unique<net::Listener>(loop_, log_, *this));
+    const Status attached = listeners_.back()->attach(Fd(fd));
     if (!attached.is_ok()) log_.error("server", attached.message());
   }));
 }
@@ -99,7 +99,7 @@ void Shard::begin_drain() {
 void Shard::drain_now() {
   if (is_draining_) return;
   is_draining_ = true;
-  if (listener_ != nullptr) listener_->close();
+  for (const auto& listener : listeners_) listener->close();
   loop_.timers().arm(*this, options_.drain_timeout_ms);
   Connection* connection = connections_;
   while (connection != nullptr) {

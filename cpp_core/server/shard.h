@@ -8,6 +8,7 @@
 #include <atomic>
 #include <memory>
 #include <thread>
+#include <vector>
 
 #include "base/byte_buffer.h"
 #include "base/fd.h"
@@ -45,7 +46,7 @@ class Shard final : public net::AcceptHandler, public net::Timer {
   Shard& operator=(const Shard&) = delete;
 
   Status start();
-  // Begins to accept.
+  // Begins to accept; once for each socket.
   void listen(Fd listening);
   // Stops accepting; closes each connection once what it has asked is answered, all of them after
   // the drain timeout. Then on_drained, once.
@@ -91,7 +92,7 @@ class Shard final : public net::AcceptHandler, public net::Timer {
   BufferPool buffers_;
   Dispatcher dispatcher_;
   ModuleTimers timers_;  // of all modules; on the first loop only
-  std::unique_ptr<net::Listener> listener_;
+  std::vector<std::unique_ptr<net::Listener>> listeners_;
   Connection* connections_ = nullptr;
   bool is_draining_ = false;
   bool has_drained_ = false;

@@ -51,7 +51,9 @@ struct Stream {
   bool awaits_deferred = false;     // nothing but the reply is away
   Batch* deferring = nullptr;       // is looked at then; null: the function was inline
   std::unique_ptr<Deferred> early;  // came before its batch
-  size_t opening_bytes = 0;         // of the first line, looked at and not decided
+  bool has_shown_token = false;     // AUTH: the built-in commands are open to it
+  uint8_t wrong_tokens = 0;
+  size_t opening_bytes = 0;  // of the first line, looked at and not decided
   // What the framer said behind the batch that is away: sent behind the batch's last reply.
   std::string_view late_reply;
   bool is_refused = false;  // that was a refusal, which ends the connection

@@ -16,6 +16,7 @@ from typing import NoReturn
 import click
 
 from . import ABI, __version__, paths
+from .admin_token import read_admin_token
 from .build import (
     SOURCE_FOLDER,
     BuildOptions,
@@ -25,7 +26,7 @@ from .build import (
     find_skipped,
     find_sources,
 )
-from .client import ask
+from .client import Place, ask
 from .config import Config, read_config
 from .errors import ClientError, HrmrError, OptionError
 from .kinds import FOREVER_S, Places, Seconds, Switch
@@ -240,7 +241,12 @@ def build_command(folder: str, force: bool, jobs: int | None, verbose: bool) -> 
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @click.option("--host", metavar="TEXT", help="Where the server is. [default: 127.0.0.1]")
 @click.option("--port", metavar="N", help="Its port. [default: 8080]")
-@click.option("--config", metavar="FILE", help="Read host and port from it. [default: ./hrmr.toml]")
+@click.option("--unix", metavar="PATH", help="Its Unix socket, instead of host and port.")
+@click.option(
+    "--token", "admin_token", metavar="TOKEN", help="Its admin token; see also --token-file."
+)
+@click.option("--token-file", "admin_token_file", metavar="FILE", help="The file that has it.")
+@click.option("--config", metavar="FILE", help="Read all of these from it. [default: ./hrmr.toml]")
 @click.option(
     "--timeout",
     metavar="SECONDS",
@@ -263,6 +269,8 @@ def reload_command(
     Examples:
       hrmr reload
       hrmr reload users orders --port 9000
+      HRMR_ADMIN_TOKEN=... hrmr reload --host 10.0.0.5
+      hrmr reload --unix /run/hrmr.sock
     """
     file = _read_config_file(config)
     options = make_options(file.options, read_variables(os.environ), _read_flags(flags))
@@ -270,13 +278,19 @@ def reload_command(
     for name in names:
         if not name or any(c.isspace() for c in name):
             raise OptionError(f"{name!r} is not the name of a module")
-    answer = ask(options.host, options.port, " ".join(["RELOAD", *names]), seconds)
+    # A host or port that is given wins over a socket that only the file or a variable names.
+    is_tcp = options.unix is None or (
+        flags["unix"] is None and bool(flags["host"] or flags["port"])
+    )
+    place = Place(options.host, options.port, None if is_tcp else options.unix)
+    token = read_admin_token(options) if is_tcp else ""
+    answer = ask(place, " ".join(["RELOAD", *names]), seconds, token)
     if not answer.strip():
         raise ClientError("the server closed the connection without an answer")
     lines = answer.strip().splitlines()
     if not lines[-1].startswith(("OK", "ERR ", "503 ")):
         begin = repr(lines[0][:_SHOWN_CHARACTERS_MAX])
-        raise ClientError(f"{options.host}:{options.port} answered, but not as HRMR does: {begin}")
+        raise ClientError(f"{place} answered, but not as HRMR does: {begin}")
     table = read_answer(answer)
     if table is None:
         click.echo(answer, nl=not answer.endswith("\n"))

@@ -2,6 +2,7 @@
 
 import socket
 import time
+from dataclasses import dataclass
 
 from .errors import ClientError
 
@@ -12,23 +13,51 @@ _CONNECT_TIMEOUT_S = 5.0
 _ANSWER_BYTES_MAX = 16 * 1024 * 1024
 
 
-def ask(host: str, port: int, command: str, timeout: float) -> str:
-    """Sends one command and returns all of the answer. `timeout`: seconds until it is complete.
+@dataclass(frozen=True)
+class Place:
+    """Where a server is: a Unix socket ("@name": an abstract one), or else a host and a port."""
 
-    ClientError: nobody listens there, or no answer came.
+    host: str = ""
+    port: int = 0
+    unix: str | None = None
+
+    def __str__(self) -> str:
+        if self.unix is not None:
+            return self.unix
+        return f"{_EVERYWHERE.get(self.host, self.host)} port {self.port}"
+
+    def connect(self) -> socket.socket:
+        if self.unix is None:
+            address = (_EVERYWHERE.get(self.host, self.host), self.port)
+            return socket.create_connection(address, timeout=_CONNECT_TIMEOUT_S)
+        connection = socket.socket(socket.AF_UNIX)
+        try:
+            connection.settimeout(_CONNECT_TIMEOUT_S)
+            is_abstract = self.unix.startswith("@")
+            connection.connect("\0" + self.unix[1:] if is_abstract else self.unix)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def ask(place: Place, command: str, timeout: float, token: str = "") -> str:
+    """Sends one command, behind an AUTH when there is a token, and returns all of the answer to the
+    command. `timeout`: seconds until it is complete.
+
+    ClientError: nobody listens there, no answer came, or the token is refused.
     """
-    host = _EVERYWHERE.get(host, host)
-    place = f"{host} port {port}"
     try:
-        connection = socket.create_connection((host, port), timeout=_CONNECT_TIMEOUT_S)
+        connection = place.connect()
     except OSError as error:
         raise ClientError(
             f"no server answers at {place} ({error.strerror or error}): "
-            "start one with `hrmr`, or say where it is with --host and --port"
+            "start one with `hrmr`, or say where it is with --host and --port, or --unix"
         ) from error
+    lines = [f"AUTH {token}", command] if token else [command]
     with connection:
         try:
-            return _exchange(connection, command, time.monotonic() + timeout)
+            answer = _exchange(connection, "\n".join(lines), time.monotonic() + timeout)
         except TimeoutError:
             raise ClientError(
                 f"{place} gave no answer within {timeout:g} seconds; "
@@ -36,6 +65,13 @@ def ask(host: str, port: int, command: str, timeout: float) -> str:
             ) from None
         except OSError as error:
             raise ClientError(f"the connection to {place} was lost: {error.strerror}") from error
+    if not token:
+        return answer
+    first, _, rest = answer.partition("\n")
+    # A server that has none need not be shown one.
+    if first != "OK" and "there is no admin token" not in first:
+        raise ClientError(f"{place} does not take the token: {first.removeprefix('ERR ')}")
+    return rest
 
 
 def _exchange(connection: socket.socket, command: str, deadline_s: float) -> str:

@@ -36,6 +36,60 @@ class Text(Kind):
         return value
 
 
+class Secret(Kind):
+    """A token: visible ASCII, long enough not to be guessed. Never shown."""
+
+    metavar = "TOKEN"
+    LOW, HIGH = 16, 512  # limits::kAdminTokenBytesMin, kAdminTokenBytesMax
+
+    def check(self, value: object, base: Path) -> str:  # noqa: ARG002
+        is_text = isinstance(value, str) and re.fullmatch(r"[\x21-\x7e]*", value)
+        if not is_text or not self.LOW <= len(value) <= self.HIGH:  # type: ignore[arg-type]
+            raise ValueError(
+                f"a token has {self.LOW} to {self.HIGH} visible ASCII characters and no space; "
+                "`openssl rand -hex 24` makes one"
+            )
+        return str(value)
+
+    def show(self, value: object) -> str:  # noqa: ARG002
+        return "..."
+
+
+class HostNames(Kind):
+    """Host names, separated by commas; no ports."""
+
+    metavar = "NAME,..."
+
+    def check(self, value: object, base: Path) -> tuple[str, ...]:  # noqa: ARG002
+        names = value.split(",") if isinstance(value, str) else value
+        if not isinstance(names, Iterable) or isinstance(names, bytes):
+            raise ValueError(f"{value!r} is not a list of host names")
+        return tuple(self._name(name) for name in names)
+
+    @staticmethod
+    def _name(name: object) -> str:
+        stripped = name.strip() if isinstance(name, str) else ""
+        if not re.fullmatch(r"[A-Za-z0-9._-]+", stripped):
+            raise ValueError(f"{name!r} is not a host name")
+        return stripped
+
+
+class Mode(Kind):
+    """Permission bits of a file, in octal: "0660"; a number is what it is (0o660)."""
+
+    metavar = "OCTAL"
+
+    def check(self, value: object, base: Path) -> int:  # noqa: ARG002
+        if isinstance(value, str) and re.fullmatch(r"(0o?)?[0-7]{3}", value.strip()):
+            value = int(value.strip().removeprefix("0o"), 8)
+        if type(value) is not int or not 0 <= value <= 0o777:
+            raise ValueError(f"{value!r} is not a file mode such as 0600")
+        return value
+
+    def show(self, value: object) -> str:
+        return f"{value:04o}"
+
+
 @dataclass(frozen=True)
 class Whole(Kind):
     low: int
@@ -138,6 +192,32 @@ class Folder(Kind):
         if not path.is_dir():
             raise ValueError(f"there is no folder {str(value)!r}: make it, or name another")
         return str(path)
+
+
+class PlainFile(Kind):
+    """A file that exists; kept as an absolute path."""
+
+    metavar = "FILE"
+
+    def check(self, value: object, base: Path) -> str:
+        path = absolute_path(value, base)
+        if not path.exists() or path.is_dir():
+            raise ValueError(f"there is no file {str(value)!r}")
+        return str(path)
+
+
+class SocketPath(Kind):
+    """The path of a Unix socket, kept absolute; or "@name", an abstract one."""
+
+    metavar = "PATH"
+    BYTES_MAX = 107  # of sockaddr_un
+
+    def check(self, value: object, base: Path) -> str:
+        is_abstract = isinstance(value, str) and value.startswith("@")
+        path = str(value) if is_abstract else str(absolute_path(value, base))
+        if path == "@" or "\0" in path or len(os.fsencode(path)) > self.BYTES_MAX:
+            raise ValueError(f"{path!r} is not a path of 1 to {self.BYTES_MAX} bytes")
+        return path
 
 
 class Places(Kind):

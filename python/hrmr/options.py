@@ -14,7 +14,23 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from .errors import OptionError
-from .kinds import FOREVER_S, Bytes, Choice, Folder, Kind, Places, Seconds, Switch, Text, Whole
+from .kinds import (
+    FOREVER_S,
+    Bytes,
+    Choice,
+    Folder,
+    HostNames,
+    Kind,
+    Mode,
+    Places,
+    PlainFile,
+    Seconds,
+    Secret,
+    SocketPath,
+    Switch,
+    Text,
+    Whole,
+)
 
 Values = dict[str, object]
 
@@ -31,8 +47,9 @@ RATE_BYTES_MAX = 1 << 30
 
 _VARIABLE_PREFIX = "HRMR_"
 
-LISTEN, WORK, MODULES, LIMITS, TIME, LOG = (
+LISTEN, ADMIN, WORK, MODULES, LIMITS, TIME, LOG = (
     "Listen",
+    "Who may RELOAD and SHUTDOWN",
     "Threads",
     "Modules",
     "Limits",
@@ -74,7 +91,8 @@ class Option:
 
 
 def _row(kind: Kind, default: object, group: str, text: str) -> Any:
-    return field(default=default, metadata={"kind": kind, "group": group, "help": text})
+    metadata = {"kind": kind, "group": group, "help": text}
+    return field(default=default, repr=not isinstance(kind, Secret), metadata=metadata)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,11 +103,34 @@ class Options:
         Text(), "127.0.0.1", LISTEN, "Address to listen on; 0.0.0.0 or :: for every one."
     )
     port: int = _row(Whole(0, 65535), 8080, LISTEN, "TCP port; 0 for any free one.")
+    tcp: bool = _row(Switch(), True, LISTEN, "Listen on --port; without it, on --unix only.")
+    unix: str | None = _row(
+        SocketPath(), None, LISTEN, "Listen on this Unix socket too; @NAME for an abstract one."
+    )
+    unix_mode: int = _row(
+        Mode(), 0o600, LISTEN, "Permissions of its file; who may connect may RELOAD."
+    )
     admin: str = _row(
         Choice(("loopback", "any")),
         "loopback",
-        LISTEN,
-        "From where RELOAD and SHUTDOWN are taken: this machine only, or any.",
+        ADMIN,
+        "Without a token: from where it is taken, this machine only, or any.",
+    )
+    admin_token: str | None = _row(
+        Secret(),
+        None,
+        ADMIN,
+        "Take it from whoever shows this token, and over --unix, and from nobody else. Other users "
+        "see a flag in the process list: use the variable or --admin-token-file.",
+    )
+    admin_token_file: str | None = _row(
+        PlainFile(), None, ADMIN, "File with the token; --admin-token wins over it."
+    )
+    admin_host: tuple[str, ...] = _row(
+        HostNames(),
+        (),
+        ADMIN,
+        "Host names that POST /hrmr/... may be addressed to, besides localhost and IP addresses.",
     )
     loops: int = _row(Whole(1, LOOPS_MAX), 1, WORK, "Event loops, one thread each.")
     threads: int = _row(
@@ -212,7 +253,13 @@ class OptionValues(TypedDict, total=False):
     """The rows of Options that Server(...) takes by name, for type checkers."""
 
     host: str
+    tcp: bool
+    unix: str | os.PathLike[str]
+    unix_mode: int | str
     admin: str
+    admin_token: str
+    admin_token_file: str | os.PathLike[str]
+    admin_host: str | Iterable[str]
     loops: int
     threads: int
     python_threads: int
@@ -298,7 +345,12 @@ def make_options(*layers: Mapping[str, object]) -> Options:
     merged: Values = {}
     for layer in layers:
         merged |= layer
-    return Options(**merged)  # type: ignore[arg-type]
+    options = Options(**merged)  # type: ignore[arg-type]
+    if not options.tcp and options.unix is None:
+        raise OptionError(
+            "without TCP (tcp: no) there is nothing to listen on: give a path as unix"
+        )
+    return options
 
 
 def did_you_mean(word: str, known: Iterable[str], prefix: str = "") -> str:

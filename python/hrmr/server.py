@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Self, Unpack
 
 from . import _core, paths
+from .admin_token import is_open_to_others, read_admin_token
 from .config import ModuleConfig, module_tables
 from .errors import NotRunningError, RouteError, StartError
 from .log import LEVELS, LogThread
@@ -108,7 +109,7 @@ class Server:
 
     @property
     def port(self) -> int:
-        """The bound port while running; before that, the one asked for."""
+        """The bound port while running, 0 without TCP; before that, the one asked for."""
         core = self._core
         return self.options.port if core is None else core.port
 
@@ -263,9 +264,14 @@ class Server:
     def _core_options(self) -> dict[str, object]:
         options = self.options
         return {
+            "tcp": options.tcp,
             "host": options.host,
             "port": options.port,
+            "unix": options.unix or "",
+            "unix_mode": options.unix_mode,
             "admin": options.admin,
+            "admin_token": read_admin_token(options),
+            "admin_hosts": list(options.admin_host),
             "loops": options.loops,
             "threads": options.threads,
             "python_threads": options.python_threads,
@@ -325,6 +331,10 @@ class Server:
             configs.setdefault("http", {}).setdefault("root", str(paths.static_dir()))
         return configs
 
+    def _addresses(self) -> str:
+        unix = [] if self.options.unix is None else [f"unix:{self.options.unix}"]
+        return " and ".join([*([self.url] if self.options.tcp else []), *unix])
+
     def _log_start(self) -> None:
         options, core, modules = self.options, self._running_core(), self.modules
         listed = [
@@ -340,8 +350,11 @@ class Server:
             how = f"looking every {options.watch_poll:g} s" if options.watch_poll else "inotify"
             places = ", ".join(self._places()) or "no place"
             core.write_log(logging.INFO, "server", f"watching {places} ({how})")
+        if is_open_to_others(options):
+            warning = f"{options.admin_token_file}: other users may read the token: chmod 600 it"
+            core.write_log(logging.WARNING, "server", warning)
         threads = f"{_count(options.threads, 'pool thread')}, {_count(options.loops, 'loop')}"
-        core.write_log(logging.INFO, "server", f"listening on {self.url} ({threads})")
+        core.write_log(logging.INFO, "server", f"listening on {self._addresses()} ({threads})")
 
 
 def _report_of(outcomes: Iterable[Mapping[str, Any]]) -> ReloadReport:

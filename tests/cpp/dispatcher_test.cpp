@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 using namespace hrmr;
@@ -68,7 +69,7 @@ TEST_CASE("RELOAD and SHUTDOWN from another machine are refused, CLOSE is not") 
 TEST_CASE("with --admin any, and from this machine, they are taken") {
   for (const bool is_local : {false, true}) {
     Options options;
-    options.admin_from_anywhere = !is_local;
+    options.admin.from_anywhere = !is_local;
     Bench bench(options);
     bench.stream.peer.is_local = is_local;
     CHECK(bench.send("SHUTDOWN\n") == Step::kClosing);
@@ -84,4 +85,60 @@ TEST_CASE("a bare word is a command only after its quiet, and only alone") {
   CHECK(bench.control.shutdowns == 0);
   CHECK(bench.dispatcher.run_bare_command(bench.stream) == Step::kClosing);
   CHECK(bench.control.shutdowns == 1);
+}
+
+TEST_CASE("AUTH opens the built-in commands, wrong ones close at the third") {
+  Options options;
+  options.admin.token = "0123456789abcdef";
+  Bench bench(options);
+  bench.stream.peer.is_local = true;
+  CHECK(bench.send("SHUTDOWN\n") == Step::kDone);
+  CHECK(bench.send("AUTH 0123456789abcdeX\n") == Step::kDone);
+  CHECK(bench.send("AUTH root 0123456789abcdef\n") == Step::kDone);
+  CHECK(bench.control.shutdowns == 0);
+  SUBCASE("the right one") {
+    CHECK(bench.send("AUTH default 0123456789abcdef\n") == Step::kDone);
+    CHECK(bench.send("SHUTDOWN\n") == Step::kClosing);
+    CHECK(bench.control.shutdowns == 1);
+  }
+  SUBCASE("a third wrong one") {
+    CHECK(bench.send("AUTH x\n") == Step::kClosing);
+    CHECK(bench.stream.closes);
+  }
+  std::vector<LogRecord> records;
+  bench.control.own_log.wait(records, 0);
+  REQUIRE_FALSE(records.empty());
+  for (const LogRecord& record : records) {
+    CHECK(record.message.find("a wrong admin token from") == 0);
+    CHECK(record.message.find("0123456789abcde") == std::string::npos);
+  }
+}
+
+TEST_CASE("POST /hrmr/shutdown is SHUTDOWN, for the same peers") {
+  for (const bool is_local : {false, true}) {
+    Bench bench;
+    bench.stream.peer.is_local = is_local;
+    CHECK(
+        bench.send("POST /hrmr/shutdown HTTP/1.1\r\nHost: 10.0.0.5\r\nContent-Length: 0\r\n\r\n") ==
+        Step::kClosing);
+    CHECK(bench.control.shutdowns == (is_local ? 1 : 0));
+    CHECK(bench.stream.output.view().substr(9, 3) == (is_local ? "200" : "403"));
+  }
+}
+
+TEST_CASE("a request that did not come in time is answered in the protocol that it began") {
+  const std::pair<const char*, const char*> cases[] = {
+      {"GET / HT", "HTTP/1.1 408 "},
+      {"GET / HTTP/1.1\r\nHost: a\r\nX", "HTTP/1.1 408 "},
+      {"GET SOMETHING", "ERR timeout: "},
+      {"hello", "ERR timeout: "},
+  };
+  for (const auto& [sent, answer] : cases) {
+    CAPTURE(sent);
+    Bench bench;
+    CHECK(bench.send(sent) == Step::kNeedMore);
+    bench.dispatcher.time_out(bench.stream, false);
+    CHECK(bench.stream.closes);
+    CHECK(bench.stream.output.view().substr(0, std::string_view(answer).size()) == answer);
+  }
 }

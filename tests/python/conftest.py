@@ -43,8 +43,8 @@ class HrmrProcess:
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        listening = self.wait_for(r"listening on http://.*:(\d+)")
-        self.port = int(listening[1])
+        listening = self.wait_for(r"listening on (?:http://\S*:(\d+)|unix:)")
+        self.port = int(listening[1] or 0)
 
     @property
     def log(self) -> str:

@@ -220,6 +220,7 @@ def test_peer_that_takes_nothing_is_reset_and_its_memory_freed(
         clients = [narrow_client(server.port) for _ in range(3)]
         for client in clients:
             client.send(asked)
+        wait_until(lambda: all(client.has_input() for client in clients), "answers have begun")
         wait_until(lambda: descriptors(server.pid) <= before, "they are closed")
         assert bystander.ask("INLINE x") == "inline x"
         wait_until(lambda: resident_kib(server.pid) < before_kib + 60_000, "memory is freed")
