@@ -1,0 +1,268 @@
+#include "verdict.h"
+
+#include <algorithm>
+#include <cctype>
+#include <string>
+
+#include "../framer_feed.h"
+#include "base/check.h"
+#include "base/text.h"
+#include "wire/first_line.h"
+
+namespace hrmr::fuzz {
+namespace {
+
+using modules::RouteFraming;
+
+constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
+
+// Reads what the peer took, reply by reply.
+class Replies {
+ public:
+  Replies(std::string_view taken, const Disturbances& disturbances, bool may_end_early)
+      : rest_(taken), disturbances_(disturbances), may_end_early_(may_end_early) {}
+
+  // The connection ended here, and was allowed to.
+  bool has_ended() const { return has_ended_; }
+  bool is_empty() const { return rest_.empty(); }
+  const Disturbances& disturbances() const { return disturbances_; }
+  bool may_end_early() const { return may_end_early_; }
+
+  bool skip(std::string_view text) {
+    if (!starts_with(rest_, text)) return false;
+    rest_.remove_prefix(text.size());
+    return true;
+  }
+  // Up to and with `mark`. Empty: it is cut off, which must have been allowed.
+  std::string_view take_to(std::string_view mark) {
+    const size_t at = rest_.find(mark);
+    if (at == std::string_view::npos) return cut_off();
+    return take(at + mark.size());
+  }
+  std::string_view take(size_t bytes) {
+    if (bytes > rest_.size()) return cut_off();
+    const std::string_view text = rest_.substr(0, bytes);
+    rest_.remove_prefix(bytes);
+    return text;
+  }
+  // Exactly that, or, if it may end early, less.
+  void take_all(std::string_view text) {
+    if (skip(text)) return;
+    HRMR_CHECK(starts_with(text, rest_));
+    static_cast<void>(cut_off());
+  }
+
+ private:
+  std::string_view cut_off() {
+    HRMR_CHECK(may_end_early_);
+    has_ended_ = true;
+    rest_ = {};
+    return {};
+  }
+
+  std::string_view rest_;
+  const Disturbances& disturbances_;
+  bool may_end_early_;
+  bool has_ended_ = false;
+};
+
+// ---- lines
+
+bool is_word(std::string_view line, std::string_view word) {
+  return equals_ignoring_case(line, word);
+}
+
+bool is_reload(std::string_view line) { return is_word(line.substr(0, line.find(' ')), "RELOAD"); }
+
+void check_reload(std::string_view reply, bool is_local) {
+  if (starts_with(reply, "ERR RELOAD takes at most")) return;
+  if (is_local) {
+    HRMR_CHECK(reply == kReloadAnswer);
+  } else {
+    HRMR_CHECK(starts_with(reply, "ERR RELOAD is taken from this machine only"));
+  }
+}
+
+// What a handler may be replaced by, if the script has given a reason.
+void check_substitute(std::string_view reply, const Part* part, const Disturbances& disturbances) {
+  if (starts_with(reply, "ERR no route for '")) {
+    HRMR_CHECK(part == nullptr || disturbances.has_removed);
+  } else if (starts_with(reply, "503 ")) {
+    HRMR_CHECK(disturbances.has_refused);
+  } else if (starts_with(reply, "ERR module 'spec' dropped the request")) {
+    HRMR_CHECK(disturbances.has_dropped && part != nullptr && part->act == Act::kDefer);
+  } else {
+    HRMR_CHECK(reply == "ERR module 'spec' failed\n");
+    HRMR_CHECK(part != nullptr && part->act == Act::kFail);
+  }
+}
+
+// True: the connection ends behind it.
+bool check_line(std::string_view line, Replies& replies, bool is_local) {
+  if (is_word(line, "CLOSE")) return true;
+  const std::string_view reply = replies.take_to("\n");
+  if (replies.has_ended()) return true;
+  if (is_reload(line)) {
+    check_reload(reply, is_local);
+    return false;
+  }
+  if (is_word(line, "SHUTDOWN")) {
+    HRMR_CHECK(starts_with(reply, is_local ? "OK shutting down\n" : "ERR SHUTDOWN is taken"));
+    return is_local;
+  }
+  const Part* part = part_of(RouteFraming::kLine, line);
+  if (part != nullptr && part->act != Act::kFail && reply == answer_to(*part, line)) {
+    return part->act == Act::kClose;
+  }
+  check_substitute(reply, part, replies.disturbances());
+  return false;
+}
+
+void check_lines(const Outcome& outcome, Replies& replies, bool is_local) {
+  for (const Seen& seen : outcome.requests) {
+    if (replies.may_end_early() && replies.is_empty()) return;
+    if (check_line(seen.bytes, replies, is_local)) return;
+  }
+  if (outcome.is_refused) replies.take_all(outcome.reply);
+}
+
+// ---- HTTP
+
+struct Response {
+  int status = 0;
+  std::string_view body;
+  size_t length = 0;
+  bool closes = false;
+};
+
+// False: it is cut off.
+bool read_response(Replies& replies, bool has_body, Response& response) {
+  const std::string_view head = replies.take_to("\r\n\r\n");
+  if (replies.has_ended()) return false;
+  HRMR_CHECK(starts_with(head, "HTTP/1.1 "));
+  response.status = std::stoi(std::string(head.substr(9, 3)));
+  response.closes = head.find("\r\nConnection: close\r\n") != std::string_view::npos;
+  const size_t length_at = head.find("\r\nContent-Length: ");
+  HRMR_CHECK(length_at != std::string_view::npos);
+  HRMR_CHECK(head.find("\r\nDate: ") != std::string_view::npos);
+  response.length = std::stoul(std::string(head.substr(length_at + 18)));
+  if (has_body) response.body = replies.take(response.length);
+  return !replies.has_ended();
+}
+
+void check_response(const Seen& seen, const Response& response, const Disturbances& disturbances) {
+  const Part* part = part_of(RouteFraming::kHttp, seen.bytes);
+  switch (response.status) {
+    case 200: {
+      HRMR_CHECK(part != nullptr && part->act != Act::kFail);
+      const std::string expected = answer_to(*part, seen.bytes);
+      HRMR_CHECK_EQ(response.length, expected.size());
+      HRMR_CHECK(seen.head_only || response.body == expected);
+      return;
+    }
+    case 404:
+      HRMR_CHECK(part == nullptr || disturbances.has_removed);
+      return;
+    case 503:
+      HRMR_CHECK(disturbances.has_refused);
+      return;
+    default:
+      HRMR_CHECK_EQ(response.status, 500);
+      HRMR_CHECK(part != nullptr);
+      HRMR_CHECK(part->act == Act::kFail || (part->act == Act::kDefer && disturbances.has_dropped));
+  }
+}
+
+// True: the connection ends behind it.
+bool check_exchange(const Seen& seen, Replies& replies) {
+  static_cast<void>(replies.skip(kContinue));
+  Response response;
+  if (!read_response(replies, !seen.head_only, response)) return true;
+  check_response(seen, response, replies.disturbances());
+  if (!seen.keep_alive) HRMR_CHECK(response.closes);
+  const Part* part = part_of(RouteFraming::kHttp, seen.bytes);
+  const bool may_close = !seen.keep_alive || (part != nullptr && part->act == Act::kClose) ||
+                         replies.disturbances().has_drained;
+  if (response.closes) HRMR_CHECK(may_close);
+  return response.closes;
+}
+
+void check_http(const Outcome& outcome, Replies& replies) {
+  for (const Seen& seen : outcome.requests) {
+    if (replies.may_end_early() && replies.is_empty()) return;
+    if (check_exchange(seen, replies)) return;
+  }
+  static_cast<void>(replies.skip(kContinue));
+  if (outcome.is_refused) replies.take_all(outcome.reply);
+}
+
+// ----
+
+std::string upper(std::string_view text) {
+  std::string out(text);
+  for (char& c : out) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  return out;
+}
+
+// What a request is depends on when its bytes came: no verdict.
+bool depends_on_time(std::string_view sent, const Disturbances& disturbances) {
+  if (disturbances.passed_ms < limits::kBareCommandQuietMs) return false;
+  const std::string text = upper(sent);
+  return text.find("RELOAD") != std::string::npos || text.find("CLOSE") != std::string::npos ||
+         text.find("SHUTDOWN") != std::string::npos;
+}
+
+wire::FrameLimits frame_limits() {
+  wire::FrameLimits limits;
+  limits.body_bytes_max = kBodyBytesMax;
+  return limits;
+}
+
+// Each reply was there before the peer half-closed, unless that completed a request.
+void check_prompt(const Socket& socket, wire::Framing framing, std::string_view sent,
+                  const Outcome& at_end) {
+  if (socket.taken_before_end == SIZE_MAX) return;
+  const Outcome before = feed(framing, frame_limits(), sent, Cut(), false);
+  if (before.requests.size() != at_end.requests.size()) return;
+  if (before.is_refused != at_end.is_refused) return;
+  HRMR_CHECK_EQ(socket.taken.size(), socket.taken_before_end);
+}
+
+// What the first line says; kNeedMore: there is no verdict.
+wire::Opening opening_of(std::string_view sent, const Disturbances& disturbances) {
+  const wire::Opening opening = wire::classify_opening(sent, true, frame_limits().line_bytes_max);
+  if (opening != wire::Opening::kHttpLike) return opening;
+  if (disturbances.has_removed) return wire::Opening::kNeedMore;
+  const bool is_claimed = part_of(RouteFraming::kLine, sent) != nullptr;
+  return is_claimed ? wire::Opening::kLine : wire::Opening::kHttp;
+}
+
+}  // namespace
+
+void check_replies(const PeerSeen& peer, const Disturbances& disturbances, bool has_raw) {
+  if (peer.socket == nullptr) return;
+  const Socket& socket = *peer.socket;
+  std::string_view sent = socket.sent.substr(0, socket.arrived);
+  if (has_raw && sent.find("RAW ") != std::string_view::npos) return;
+  if (depends_on_time(sent, disturbances)) return;
+  sent.remove_prefix(wire::leading_empty_lines(sent));
+  const wire::Opening opening = opening_of(sent, disturbances);
+  if (opening == wire::Opening::kForeign || sent.empty()) HRMR_CHECK(socket.taken.empty());
+  if (opening == wire::Opening::kForeign || opening == wire::Opening::kNeedMore) return;
+
+  const bool may_end_early =
+      peer.is_cut_off || disturbances.has_drained || disturbances.passed_ms >= kIdleTimeoutMs;
+  Replies replies(socket.taken, disturbances, may_end_early);
+  const bool is_http = opening == wire::Opening::kHttp;
+  const wire::Framing framing = is_http ? wire::Framing::kHttp : wire::Framing::kLine;
+  const Outcome outcome = feed(framing, frame_limits(), sent, Cut(), true);
+  if (is_http) {
+    check_http(outcome, replies);
+  } else {
+    check_lines(outcome, replies, peer.is_local);
+  }
+  HRMR_CHECK(replies.is_empty());
+  if (!may_end_early) check_prompt(socket, framing, sent, outcome);
+}
+
+}  // namespace hrmr::fuzz
