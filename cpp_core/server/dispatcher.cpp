@@ -213,7 +213,7 @@ Step Dispatcher::route(Stream& stream, const Exchange& framed) {
   const bool is_pooled =
       match.route != nullptr && match.mark == RouteMark::kNone && match.route->run != Run::kInline;
   if (is_pooled && (stream.batch == nullptr || stream.batch->where() == match.route->run)) {
-    return enqueue(stream, exchange);
+    return enqueue(stream, exchange, match.route->run);
   }
   if (stream.batch != nullptr) return park(stream, exchange);
   if (match.route == nullptr) {
@@ -239,10 +239,15 @@ bool Dispatcher::route_command(Stream& stream, const Exchange& exchange, Step& s
 }
 
 Step Dispatcher::answer_inline(Stream& stream, const Exchange& exchange) {
-  const Call call{exchange,           facts_for(stream, exchange.request),
-                  stream.peer_name(), loop_,
-                  *stream.owner,      control_.log()};
+  const Call call{exchange,
+                  facts_for(stream, exchange.request),
+                  stream.peer_name(),
+                  loop_,
+                  *stream.owner,
+                  control_.log(),
+                  true};
   const Answered answered = answer(call, stream.output);
+  if (answered == Answered::kForPool) return enqueue(stream, exchange, Run::kPool);
   if (answered == Answered::kDeferred) {
     exchange.route->module->pin(loop_.index());
     stream.is_away = stream.awaits_deferred = true;
@@ -252,8 +257,8 @@ Step Dispatcher::answer_inline(Stream& stream, const Exchange& exchange) {
   return stream.closes ? Step::kClosing : Step::kDone;
 }
 
-Step Dispatcher::enqueue(Stream& stream, const Exchange& exchange) {
-  Batch& batch = open_batch(stream, exchange.route->run);
+Step Dispatcher::enqueue(Stream& stream, const Exchange& exchange, Run where) {
+  Batch& batch = open_batch(stream, where);
   Exchange added = exchange;
   added.request.keep_alive = facts_for(stream, exchange.request).keep_alive;
   batch.add(added);

@@ -122,7 +122,7 @@ class Dispatcher {
   Step route(Stream& stream, const Exchange& exchange);
   bool route_command(Stream& stream, const Exchange& exchange, Step& step);
   Step answer_inline(Stream& stream, const Exchange& exchange);
-  Step enqueue(Stream& stream, const Exchange& exchange);
+  Step enqueue(Stream& stream, const Exchange& exchange, modules::Run where);
   Step park(Stream& stream, const Exchange& exchange);
   Step hold(Stream& stream, const Exchange& exchange);
   Step refuse_reloading(Stream& stream, const Exchange& exchange);

@@ -77,6 +77,7 @@ Answered answer(const Call& call, Output& out) {
   const hrmr_request request = module_view(call.exchange, call.peer);
   hrmr_reply reply{wire::ReplyWriter(out, call.facts), {}, &call, nullptr};
   const int result = call_guarded(route, request, reply);
+  if (reply.is_for_pool) return Answered::kForPool;
   if (reply.call == nullptr) return Answered::kDeferred;
   if (result != HRMR_OK && !reply.writer.has_failed()) fail_reply(reply, route, call.log);
   reply.writer.finish();

@@ -45,10 +45,12 @@ struct Call {
   net::EventLoop& loop;  // of the connection
   BatchOwner& owner;     // gets the reply if the function defers it
   Log& log;
+  bool may_move = false;  // on the loop: the function may ask to be called on the pool instead
 };
 
 // kDeferred: there is no reply yet. It may be on its way to the loop by now, even completed.
-enum class Answered : uint8_t { kStaysOpen, kCloses, kDeferred };
+// kForPool: there is none, and the function is to be called again, on the pool.
+enum class Answered : uint8_t { kStaysOpen, kCloses, kDeferred, kForPool };
 
 // Calls the function and completes the reply, whatever the function did. The reply is appended to
 // `out`; a failure that the function did not word itself is logged. Any thread that may run the

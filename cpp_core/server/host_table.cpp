@@ -95,6 +95,13 @@ void complete(hrmr_reply* reply) {
 void drop(hrmr_reply* reply) {
   if (reply != nullptr && reply->deferred != nullptr) reply->deferred->drop();
 }
+int to_pool(hrmr_reply* reply) {
+  if (reply->call == nullptr || !reply->call->may_move) return HRMR_TOO_LATE;
+  reply->call = nullptr;
+  reply->writer.abandon();
+  reply->is_for_pool = true;
+  return HRMR_OK;
+}
 const void* extension(const char*) { return nullptr; }
 
 hrmr_host make_host_table() {
@@ -115,6 +122,7 @@ hrmr_host make_host_table() {
   host.complete = complete;
   host.drop = drop;
   host.send_file = reply_send_file;
+  host.to_pool = to_pool;
   return host;
 }
 

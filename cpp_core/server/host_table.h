@@ -19,8 +19,9 @@ struct Call;
 struct hrmr_reply {
   hrmr::wire::ReplyWriter writer;
   std::string refusal;  // the first call that was refused and why, for people; empty: none
-  const hrmr::server::Call* call = nullptr;    // that it answers; null: it was deferred
+  const hrmr::server::Call* call = nullptr;    // that it answers; null: it was taken away
   hrmr::server::Deferred* deferred = nullptr;  // that it is part of; null: it is the handler's own
+  bool is_for_pool = false;                    // the handler is to be called again there (to_pool)
 };
 
 namespace hrmr::server {

@@ -276,6 +276,19 @@ typedef struct hrmr_host {
    * HRMR_BAD_ARGUMENT: not a regular file, or it ends before the range does. HRMR_FAILED: there is
    * no descriptor left for it. Nothing is sent of it where no body is (HEAD, 204, 304). */
   int (*send_file)(hrmr_reply* reply, int fd, uint64_t offset, uint64_t length);
+
+  /* 1.2. Inside an inline handler, on its thread: what is left to do may block after all. The same
+   * handler is called again for the same request on the pool, in the request's place; what was
+   * written so far is dropped, `reply` is done with, and what the handler returns no longer
+   * matters. HRMR_TOO_LATE, and nothing happens, where the handler is not inline (in that second
+   * call, too) or the reply was deferred. So a handler that answers from memory what it can:
+   *
+   *     if (!answer_from_memory(request, reply)) {
+   *       if (host->to_pool(reply) == HRMR_OK) return HRMR_OK;
+   *       answer_from_disk(request, reply);
+   *     }
+   */
+  int (*to_pool)(hrmr_reply* reply);
 } hrmr_host;
 
 /* What a module's load is handed. */

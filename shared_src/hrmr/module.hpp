@@ -281,6 +281,17 @@ class Reply {
   // far is dropped, and what the handler returns or throws changes nothing. Once.
   Deferred defer();
 
+  // Inside an inline handler whose work may block after all: true, and the handler is called again
+  // for this request, on the pool; it must return at once, and what it wrote is dropped. False
+  // where it is not inline, as in that second call.
+  //
+  //     if (reply.to_pool()) return;
+  bool to_pool() {
+    if (raw_ == nullptr || detail::host->to_pool(raw_) != HRMR_OK) return false;
+    take_raw();
+    return true;
+  }
+
   // HRMR_OK, or why the host refused the first call that it refused.
   int result() const { return result_; }
   hrmr_reply* raw() const { return raw_; }
