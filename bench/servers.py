@@ -95,7 +95,7 @@ class Servers:
         if key == "nginx":
             config = folder / "nginx.conf"
             config.write_text(_NGINX_CONFIG % port)
-            return [_nginx() or "nginx", "-p", str(folder), "-c", str(config)]
+            return [find_nginx() or "nginx", "-p", str(folder), "-c", str(config)]
         options = f"--host 127.0.0.1 --port {port} --no-bundled --log-level warning".split()
         return [sys.executable, "-m", "hrmr", *options, "--modules", str(folder / "modules")]
 
@@ -106,7 +106,7 @@ def check_needs(keys: set[str]) -> None:
     if keys & {"bare http", "nginx", "hrmr"}:
         packages["wrk"] = "wrk"
     missing = [program for program in packages if shutil.which(program) is None]
-    if "nginx" in keys and _nginx() is None:
+    if "nginx" in keys and find_nginx() is None:
         missing.append("nginx")
         packages["nginx"] = "nginx-light"
     if missing:
@@ -167,7 +167,8 @@ def run_compiler(command: list[str]) -> None:
         raise BenchError(f"failed: {' '.join(command)}\n{done.stdout}{done.stderr}".rstrip())
 
 
-def _nginx() -> str | None:
+def find_nginx() -> str | None:
+    """The path of nginx, if it is installed."""
     # Debian puts it where the PATH of ordinary users does not look.
     return shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
 

@@ -141,12 +141,12 @@ def _http_subject(folder: Path) -> Subject:
     files = {}
     for version in VERSIONS:
         path = folder / f"http_{version}.cpp"
-        path.write_text(source.replace(words, f"version {version}"))
+        path.write_text(source.replace(words, f"version {version}, and nothing else"))
         files[version] = folder / f"http.{version}.so"
-        include = f"-I{HERE.parent / 'shared_src'}"
-        run_compiler(["g++", *MODULE_FLAGS, "-g", include, str(path), "-o", str(files[version])])
+        includes = [f"-I{HERE.parent / 'shared_src'}", f"-I{HERE.parent / 'module_src'}"]
+        run_compiler(["g++", *MODULE_FLAGS, "-g", *includes, str(path), "-o", str(files[version])])
     request = b"GET /missing HTTP/1.1\r\nHost: bench\r\n\r\n"
-    return Subject("http.so", files, request, lambda v: f"version {v}".encode(), b"</html>\n")
+    return Subject("http.so", files, request, lambda v: f"version {v}".encode(), b"nothing else\n")
 
 
 def _target(subject: Subject, modules: Path) -> Path:

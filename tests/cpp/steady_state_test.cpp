@@ -6,15 +6,18 @@
 // library's functions.
 #include <dlfcn.h>
 #include <doctest/doctest.h>
+#include <fcntl.h>
 #include <pthread.h>
+#include <sys/stat.h>
 
 #include <array>
 #include <atomic>
 #include <cstdlib>
 #include <string>
 #include <string_view>
+#include <utility>
 
-#include "running_server.h"
+#include "native_server.h"
 
 namespace {
 
@@ -130,6 +133,47 @@ TEST_CASE(
     const size_t prefix_bytes = message.find(' ') + 1;
     answer.resize(answer.size() + 4 + message.size() - prefix_bytes + 1);
     REQUIRE(http.skip(answer.size() - (answer.find("\r\n\r\n") + 4)));
+    CHECK(mallocs_of(http, message, answer) == 0);
+  }
+}
+
+TEST_CASE("neither does a file that the module http has cached, small or large, whole or a part") {
+  TempFolder site;
+  const std::string content(200'000, 'x');
+  for (const auto& [name, size] : {std::pair("small.txt", 1000), std::pair("large.txt", 200'000)}) {
+    const std::string path = site / name;
+    write_file(path, content.substr(0, static_cast<size_t>(size)));
+    const timespec times[2] = {{1'700'000'000, 0}, {1'700'000'000, 0}};
+    REQUIRE(::utimensat(AT_FDCWD, path.c_str(), times, 0) == 0);
+  }
+  server::Options options;
+  options.registry.configs["http"]["root"] = site.path();
+  // It leads its entries back to the disk each second, on the pool; not within this test.
+  options.registry.configs["http"]["check_ms"] = "3600000";
+  NativeServer native({}, options);
+  native.put("http", compiled("../../module_src/http.cpp", {"-fno-gnu-unique"}));
+  REQUIRE(contains(native.reload("http"), "http"));
+
+  for (const std::string_view what :
+       {"/small.txt HTTP/1.1\r\n", "/large.txt HTTP/1.1\r\nRange: bytes=150000-150099\r\n",
+        "/small.txt HTTP/1.1\r\nIf-None-Match: *\r\n"}) {
+    CAPTURE(what);
+    const std::string message = "GET " + std::string(what) + "Host: a\r\nAccept: */*\r\n\r\n";
+    Client http = native.client();
+    // Until it is cached: files that changed just now are not.
+    std::string answer;
+    const bool is_ready = eventually([&] {
+      http.send(message);
+      answer.clear();
+      while (answer.find("\r\n\r\n") == std::string::npos) answer += http.line();
+      const size_t length_at = answer.find("Content-Length: ");
+      const size_t length =
+          length_at == std::string::npos ? 0 : std::stoul(answer.substr(length_at + 16));
+      REQUIRE(http.skip(length));
+      answer.append(length, 'x');
+      return answer.find("ETag: \"") != std::string::npos;
+    });
+    REQUIRE(is_ready);
     CHECK(mallocs_of(http, message, answer) == 0);
   }
 }

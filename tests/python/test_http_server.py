@@ -108,18 +108,20 @@ def test_what_is_not_there_is_a_404_and_the_connection_goes_on(
     with Client(server.port) as client:
         response = client.get(path)
         assert response.status == 404
-        assert response.headers["content-type"] == "text/html; charset=utf-8"
+        assert response.headers["content-type"] == "text/plain; charset=utf-8"
+        assert response.headers["x-content-type-options"] == "nosniff"
         assert client.get("/notes.txt").text == "notes\n"
 
 
 def test_file_that_did_not_change_is_not_sent_again(server: hrmr.Server, site: Path) -> None:
+    os.utime(site / "notes.txt", (1_700_000_000, 1_700_000_000))
     with Client(server.port) as client:
         date = client.get("/notes.txt").headers["last-modified"]
         question = http_request("/notes.txt", headers=f"If-Modified-Since: {date}\r\n")
         client.send(question)
         response = client.read_response()
         assert (response.status, response.body) == (304, b"")
-        os.utime(site / "notes.txt", (1, 1))
+        os.utime(site / "notes.txt", (1_700_000_001, 1_700_000_001))
         client.send(question)
         assert client.read_response().text == "notes\n"
 
