@@ -30,7 +30,9 @@ void Patience::note_rest(uint64_t now_ms, size_t bytes, bool is_body) {
     if (awaits_ != Awaits::kFirst) awaits_ = Awaits::kNothing;
     return;
   }
-  const Awaits now_awaits = is_body ? Awaits::kBody : Awaits::kHead;
+  // What follows a body of the same request is of it too: else a request of many small parts, each
+  // of them in time, could be dripped for ever.
+  const Awaits now_awaits = is_body || awaits_ == Awaits::kBody ? Awaits::kBody : Awaits::kHead;
   if (awaits_ == now_awaits) return;
   // The first request began with the connection.
   if (awaits_ != Awaits::kFirst || is_body) since_ms_ = now_ms;

@@ -109,6 +109,20 @@ TEST_CASE("the body of a head that took its time has its own time") {
   CHECK(bench.at(89'000) == Overdue::kBody);
 }
 
+TEST_CASE("parts that are each in time do not make a request that is not") {
+  // As a command of Redis' protocol: a length, then a byte, again and again.
+  Bench bench;
+  size_t bytes = 10;
+  bench.rest(0, bytes);
+  uint64_t ms = 1000;
+  for (; bench.at(ms) == Overdue::kNothing && ms < 600'000; ms += 1000) {
+    bench.rest(ms, ++bytes, ms % 2000 == 0);
+  }
+  // From the first part on: 30 s, and what 42 bytes have earned.
+  CHECK(ms == 33'000);
+  CHECK(bench.at(ms) == Overdue::kBody);
+}
+
 TEST_CASE("a peer that takes nothing is late, however much it sends") {
   Bench bench;
   bench.request(1000);
