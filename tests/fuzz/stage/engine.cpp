@@ -12,8 +12,9 @@ thread_local Engine* current_engine = nullptr;
 
 server::Options options() {
   server::Options options;
-  options.idle_timeout_ms = kIdleTimeoutMs;
-  options.body_bytes_max = kBodyBytesMax;
+  options.timeouts.idle_ms = options.timeouts.head_ms = kTimeoutMs;
+  options.timeouts.body_ms = options.timeouts.write_ms = kTimeoutMs;
+  options.frame_limits.body_bytes_max = kBodyBytesMax;
   return options;
 }
 
@@ -199,9 +200,9 @@ void Engine::check_rest() {
   HRMR_CHECK_EQ(shard_.loop().timers().ms_to_next(shard_.loop().now_ms()), -1);
 }
 
-bool Engine::take_place() {
+server::Place Engine::take_place(const net::Peer&) {
   ++places_;
-  return true;
+  return server::Place::kTaken;
 }
 
 void Engine::on_drained() { ++drained_count_; }

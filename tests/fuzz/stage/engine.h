@@ -20,8 +20,8 @@
 
 namespace hrmr::fuzz {
 
-inline constexpr std::string_view kReloadAnswer = "reloaded\n";
-inline constexpr uint64_t kIdleTimeoutMs = 5000;
+inline constexpr std::string_view kReloadAnswer = "OK reloaded\n";
+inline constexpr uint64_t kTimeoutMs = 5000;  // each of them
 inline constexpr size_t kBodyBytesMax = 2048;
 
 class Engine final : public server::ShardOwner {
@@ -57,8 +57,8 @@ class Engine final : public server::ShardOwner {
   bool was_shut_down = false;  // by a client
 
   // ShardOwner.
-  bool take_place() override;
-  void give_place() override { --places_; }
+  server::Place take_place(const net::Peer& peer) override;
+  void give_place(const net::Peer&) override { --places_; }
   void on_drained() override;
   void reload(std::vector<std::string> only, std::function<void(std::string)> done) override;
   void begin_shutdown() override;

@@ -1,5 +1,8 @@
 #include "generation.h"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <utility>
 
 #include "base/check.h"
@@ -11,6 +14,25 @@ using modules::RouteFraming;
 using modules::Run;
 
 namespace {
+
+constexpr uint64_t kFileOffset = 100;
+constexpr size_t kFileBytes = 70'000;  // of it, in a reply
+
+std::string file_content() {
+  std::string content;
+  for (size_t i = 0; i < kFileOffset + 2 * kFileBytes; ++i) {
+    content += static_cast<char>('a' + i % 23);
+  }
+  return content;
+}
+
+// One file for all, which lives as long as the process.
+int open_file() {
+  const int fd = ::memfd_create("fuzz", MFD_CLOEXEC);
+  const std::string content = file_content();
+  HRMR_CHECK_EQ(::write(fd, content.data(), content.size()), content.size());
+  return fd;
+}
 
 constexpr size_t kMuchBytes = 200 * 1024;
 
@@ -37,6 +59,8 @@ const std::vector<Part>& parts() {
       {"PY ", RouteFraming::kLine, Run::kPython, Act::kSay},
       {"BIG ", RouteFraming::kLine, Run::kInline, Act::kSayMuch},
       {"PBIG ", RouteFraming::kLine, Run::kPool, Act::kSayMuch},
+      {"FILE ", RouteFraming::kLine, Run::kInline, Act::kSayFile},
+      {"PFILE ", RouteFraming::kLine, Run::kPool, Act::kSayFile},
       {"BYE ", RouteFraming::kLine, Run::kInline, Act::kClose},
       {"PBYE ", RouteFraming::kLine, Run::kPool, Act::kClose},
       {"LATE ", RouteFraming::kLine, Run::kInline, Act::kDefer},
@@ -49,6 +73,8 @@ const std::vector<Part>& parts() {
       {"POST /in", RouteFraming::kHttp, Run::kInline, Act::kSay},
       {"POST /pool", RouteFraming::kHttp, Run::kPython, Act::kSay},
       {"GET /big", RouteFraming::kHttp, Run::kPool, Act::kSayMuch},
+      {"GET /file", RouteFraming::kHttp, Run::kPool, Act::kSayFile},
+      {"HEAD /file", RouteFraming::kHttp, Run::kInline, Act::kSayFile},
       {"GET /bye", RouteFraming::kHttp, Run::kInline, Act::kClose},
       {"GET /late", RouteFraming::kHttp, Run::kInline, Act::kDefer},
       {"POST /late", RouteFraming::kHttp, Run::kPool, Act::kDefer},
@@ -69,6 +95,7 @@ std::string answer_to(const Part& part, std::string_view bytes) {
   std::string text(part.prefix);
   text += std::to_string(bytes.size()) + " " + std::to_string(hash_of(bytes));
   if (part.act == Act::kSayMuch) text.append(kMuchBytes, 'x');
+  if (part.act == Act::kSayFile) text += file_content().substr(kFileOffset, kFileBytes);
   return text + "\n";
 }
 
@@ -126,6 +153,13 @@ int Generation::handle(const hrmr_request* request, hrmr_reply* reply, void* con
     case Act::kSay:
     case Act::kSayMuch:
       return host.write(reply, bytes_of(text));
+    case Act::kSayFile: {
+      static const int file = open_file();
+      const size_t own_bytes = text.size() - kFileBytes - 1;
+      host.write(reply, bytes_of({text.data(), own_bytes}));
+      host.send_file(reply, file, kFileOffset, kFileBytes);
+      return host.write(reply, HRMR_BYTES("\n"));
+    }
     case Act::kClose:
       host.close(reply);
       return host.write(reply, bytes_of(text));

@@ -16,7 +16,7 @@
 
 namespace hrmr::fuzz {
 
-enum class Act : uint8_t { kSay, kSayMuch, kClose, kDefer, kFail };
+enum class Act : uint8_t { kSay, kSayMuch, kSayFile, kClose, kDefer, kFail };
 
 struct Part {
   const char* prefix;

@@ -3,12 +3,14 @@
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstdarg>
 #include <cstring>
 #include <ctime>
+#include <memory>
 #include <utility>
 
 #include "base/check.h"
@@ -200,11 +202,28 @@ ssize_t Kernel::send(int fd, const char* bytes, size_t size) {
   return static_cast<ssize_t>(count);
 }
 
+ssize_t Kernel::send_file(int fd, int file, off_t* offset, size_t size) {
+  const Socket& socket = socket_of(fd);
+  if (socket.lacks_files) return fail(EINVAL);
+  if (socket.loses_file) return 0;
+  const std::unique_ptr<char[]> room(new char[size]);
+  const ssize_t got = ::pread(file, room.get(), size, *offset);
+  HRMR_CHECK(got > 0);
+  const ssize_t sent = send(fd, room.get(), static_cast<size_t>(got));
+  if (sent > 0) *offset += sent;
+  return sent;
+}
+
 int Kernel::shut_down(int fd, int how) {
   Socket& socket = socket_of(fd);
   if (socket.is_reset) return fail(ENOTCONN);
   if (how != SHUT_RD) socket.is_shut = true;
   if (socket.has_end) edge(socket);
+  return 0;
+}
+
+int Kernel::set_option(int fd) {
+  static_cast<void>(socket_of(fd));
   return 0;
 }
 
@@ -239,6 +258,21 @@ ssize_t __wrap_send(int fd, const void* bytes, size_t size, int flags) {
   if (kernel == nullptr || !kernel->owns(fd)) return __real_send(fd, bytes, size, flags);
   HRMR_CHECK((flags & MSG_NOSIGNAL) != 0);
   return kernel->send(fd, static_cast<const char*>(bytes), size);
+}
+
+ssize_t __real_sendfile(int fd, int file, off_t* offset, size_t size);
+ssize_t __wrap_sendfile(int fd, int file, off_t* offset, size_t size) {
+  Kernel* kernel = Kernel::current();
+  if (kernel == nullptr || !kernel->owns(fd)) return __real_sendfile(fd, file, offset, size);
+  return kernel->send_file(fd, file, offset, size);
+}
+
+int __real_setsockopt(int fd, int level, int name, const void* value, socklen_t size);
+int __wrap_setsockopt(int fd, int level, int name, const void* value, socklen_t size) {
+  Kernel* kernel = Kernel::current();
+  if (kernel == nullptr || !kernel->owns(fd))
+    return __real_setsockopt(fd, level, name, value, size);
+  return kernel->set_option(fd);
 }
 
 int __real_shutdown(int fd, int how);

@@ -40,7 +40,9 @@ struct Socket {
   size_t window = SIZE_MAX;            // so much more is taken
   bool has_unacknowledged = false;     // what SIOCOUTQ says
   bool interrupts_write = false;
-  bool is_broken = false;  // the next write fails with EPIPE
+  bool is_broken = false;    // writes fail with EPIPE from now on
+  bool loses_file = false;   // files have become shorter than they were
+  bool lacks_files = false;  // no sendfile: EINVAL
   // What the engine has done.
   bool is_open = true;
   bool is_shut = false;
@@ -85,7 +87,9 @@ class Kernel {
   int wait(epoll_event* events, int most, int limit_ms);
   ssize_t receive(int fd, char* room, size_t bytes);
   ssize_t send(int fd, const char* bytes, size_t size);
+  ssize_t send_file(int fd, int file, off_t* offset, size_t size);
   int shut_down(int fd, int how);
+  int set_option(int fd);  // no matter which one
   int unsent(int fd);
   ssize_t wake(int fd);
 

@@ -97,6 +97,12 @@ bool Script::play_socket(char sign, PeerSeen& peer) {
     case 'p':
       socket.is_broken = peer.is_cut_off = true;
       return true;
+    case 'f':
+      socket.loses_file = peer.is_cut_off = true;
+      return true;
+    case 'F':
+      socket.lacks_files = !socket.lacks_files;
+      return true;
     case 's':
       socket.window = 0;
       return true;

@@ -8,6 +8,8 @@
 #include "base/check.h"
 #include "base/text.h"
 #include "wire/first_line.h"
+#include "wire/http1_verdict.h"
+#include "wire/line_framer.h"
 
 namespace hrmr::fuzz {
 namespace {
@@ -45,6 +47,12 @@ class Replies {
     rest_.remove_prefix(bytes);
     return text;
   }
+  // The answer to who was too slow, which ends the connection.
+  bool skip_timeout() {
+    if (disturbances_.passed_ms < kTimeoutMs) return false;
+    return skip(wire::refused(wire::Verdict::kHeadTimeout).reply) ||
+           skip(wire::refused(wire::Verdict::kBodyTimeout).reply) || skip(wire::kLineTimeoutReply);
+  }
   // Exactly that, or, if it may end early, less.
   void take_all(std::string_view text) {
     if (skip(text)) return;
@@ -72,7 +80,9 @@ bool is_word(std::string_view line, std::string_view word) {
   return equals_ignoring_case(line, word);
 }
 
-bool is_reload(std::string_view line) { return is_word(line.substr(0, line.find(' ')), "RELOAD"); }
+bool begins_with_word(std::string_view line, std::string_view word) {
+  return is_word(line.substr(0, line.find(' ')), word);
+}
 
 void check_reload(std::string_view reply, bool is_local) {
   if (starts_with(reply, "ERR RELOAD takes at most")) return;
@@ -100,10 +110,15 @@ void check_substitute(std::string_view reply, const Part* part, const Disturbanc
 // True: the connection ends behind it.
 bool check_line(std::string_view line, Replies& replies, bool is_local) {
   if (is_word(line, "CLOSE")) return true;
+  if (replies.skip_timeout()) return true;
   const std::string_view reply = replies.take_to("\n");
   if (replies.has_ended()) return true;
-  if (is_reload(line)) {
+  if (begins_with_word(line, "RELOAD")) {
     check_reload(reply, is_local);
+    return false;
+  }
+  if (begins_with_word(line, "AUTH")) {
+    HRMR_CHECK(starts_with(reply, "ERR there is no admin token"));
     return false;
   }
   if (is_word(line, "SHUTDOWN")) {
@@ -123,6 +138,7 @@ void check_lines(const Outcome& outcome, Replies& replies, bool is_local) {
     if (replies.may_end_early() && replies.is_empty()) return;
     if (check_line(seen.bytes, replies, is_local)) return;
   }
+  if (replies.skip_timeout()) return;
   if (outcome.is_refused) replies.take_all(outcome.reply);
 }
 
@@ -176,8 +192,13 @@ void check_response(const Seen& seen, const Response& response, const Disturbanc
 // True: the connection ends behind it.
 bool check_exchange(const Seen& seen, Replies& replies) {
   static_cast<void>(replies.skip(kContinue));
+  if (replies.skip_timeout()) return true;
   Response response;
   if (!read_response(replies, !seen.head_only, response)) return true;
+  if (seen.target == "/hrmr/reload" || seen.target == "/hrmr/shutdown") {
+    HRMR_CHECK(response.closes);
+    return true;
+  }
   check_response(seen, response, replies.disturbances());
   if (!seen.keep_alive) HRMR_CHECK(response.closes);
   const Part* part = part_of(RouteFraming::kHttp, seen.bytes);
@@ -193,6 +214,7 @@ void check_http(const Outcome& outcome, Replies& replies) {
     if (check_exchange(seen, replies)) return;
   }
   static_cast<void>(replies.skip(kContinue));
+  if (replies.skip_timeout()) return;
   if (outcome.is_refused) replies.take_all(outcome.reply);
 }
 
@@ -246,13 +268,16 @@ void check_replies(const PeerSeen& peer, const Disturbances& disturbances, bool 
   if (has_raw && sent.find("RAW ") != std::string_view::npos) return;
   if (depends_on_time(sent, disturbances)) return;
   sent.remove_prefix(wire::leading_empty_lines(sent));
+  const bool may_end_early =
+      peer.is_cut_off || disturbances.has_drained || disturbances.passed_ms >= kTimeoutMs;
+  Replies replies(socket.taken, disturbances, may_end_early);
   const wire::Opening opening = opening_of(sent, disturbances);
-  if (opening == wire::Opening::kForeign || sent.empty()) HRMR_CHECK(socket.taken.empty());
+  if (opening == wire::Opening::kForeign || sent.empty()) {
+    static_cast<void>(replies.skip_timeout());  // while it was not seen to be foreign
+    HRMR_CHECK(replies.is_empty());
+  }
   if (opening == wire::Opening::kForeign || opening == wire::Opening::kNeedMore) return;
 
-  const bool may_end_early =
-      peer.is_cut_off || disturbances.has_drained || disturbances.passed_ms >= kIdleTimeoutMs;
-  Replies replies(socket.taken, disturbances, may_end_early);
   const bool is_http = opening == wire::Opening::kHttp;
   const wire::Framing framing = is_http ? wire::Framing::kHttp : wire::Framing::kLine;
   const Outcome outcome = feed(framing, frame_limits(), sent, Cut(), true);
