@@ -52,9 +52,14 @@ inline bool take_number(std::string_view& text, uint64_t& number) {
   return true;
 }
 
-enum class SpecKind { kInvalid, kUnsatisfiable, kPart };
+enum class SpecKind {
+  kInvalid,
+  kUnsatisfiable,
+  kPart,
+  kOfNothing,  // the last bytes of an empty file: satisfiable, but no Content-Range can name them
+};
 
-// One range-spec (section 14.1.1) off the front, for a representation of `size` bytes, not 0.
+// One range-spec (section 14.1.1) off the front, for a representation of `size` bytes.
 inline SpecKind take_spec(std::string_view& text, uint64_t size, ByteRange& part) {
   uint64_t first = 0;
   uint64_t last = UINT64_MAX;
@@ -63,6 +68,7 @@ inline SpecKind take_spec(std::string_view& text, uint64_t size, ByteRange& part
     uint64_t suffix = 0;
     if (!take_number(text, suffix)) return SpecKind::kInvalid;
     if (suffix == 0) return SpecKind::kUnsatisfiable;
+    if (size == 0) return SpecKind::kOfNothing;
     part = {suffix < size ? size - suffix : 0, size - 1};
     return SpecKind::kPart;
   }
@@ -115,35 +121,32 @@ inline bool is_bytes_unit(std::string_view unit) {
 
 }  // namespace detail
 
-// What a Range field asks of a representation of `size` bytes. Another unit, and anything that is
-// not to the letter of the grammar, means the whole, as if the field were not there.
+// What a Range field asks of a representation of `size` bytes (up to INT64_MAX). Another unit, and
+// anything that is not to the letter of the grammar, means the whole, as if the field were not
+// there.
 inline Ranges parse_ranges(std::string_view field, uint64_t size) {
   Ranges ranges;
   const Ranges whole;
   const size_t equals = field.find('=');
   if (equals == std::string_view::npos || !detail::is_bytes_unit(field.substr(0, equals)))
     return whole;
-  if (size == 0) {
-    // Nothing of it can be named in a Content-Range; the whole of nothing is a better answer to
-    // "the last five bytes" than an error. "From byte 5 on" is an error.
-    const size_t at = field.find_first_not_of(" \t,", equals + 1);
-    if (at == std::string_view::npos || field[at] == '-') return whole;
-  }
   std::string_view rest = field.substr(equals + 1);
   const auto skip = [&rest](std::string_view chars) {
     while (!rest.empty() && chars.find(rest.front()) != std::string_view::npos)
       rest.remove_prefix(1);
   };
   size_t specs = 0;
+  bool is_of_nothing = false;
   for (skip(" \t,"); !rest.empty(); skip(" \t,")) {
     ByteRange part;
     const detail::SpecKind kind = detail::take_spec(rest, size, part);
     if (kind == detail::SpecKind::kInvalid || ++specs > kRangesMax) return whole;
+    is_of_nothing = is_of_nothing || kind == detail::SpecKind::kOfNothing;
     if (kind == detail::SpecKind::kPart) ranges.parts[ranges.count++] = part;
     skip(" \t");
     if (!rest.empty() && rest.front() != ',') return whole;
   }
-  if (specs == 0) return whole;
+  if (specs == 0 || is_of_nothing) return whole;
   ranges.kind = ranges.count == 0 ? RangeKind::kUnsatisfiable : RangeKind::kParts;
   if (ranges.count > 1) detail::coalesce(ranges);
   return ranges;

@@ -59,6 +59,10 @@ TEST_CASE("a range that the file does not reach is unsatisfiable") {
   CHECK(asked("bytes=0-", 0) == "416");
   CHECK(asked("bytes=5-", 0) == "416");
   CHECK(asked("bytes=-5", 0) == "whole");
+  CHECK(asked("bytes=0-9,-5", 0) == "whole");
+  CHECK(asked("bytes=-5,0-9", 0) == "whole");
+  CHECK(asked("bytes=-0", 0) == "416");
+  CHECK(asked("bytes=-5,x", 0) == "whole");
 }
 
 TEST_CASE("what is not to the letter of the grammar is ignored") {
