@@ -35,6 +35,11 @@ class Output : public ByteBuffer {
   bool is_high(size_t bytes_max = limits::kOutputHighBytes) const {
     return size() > bytes_max || file_count() >= limits::kOutputFilesHigh;
   }
+  // The same as a sum: the bytes, and so much for each file that kOutputFilesHigh of them weigh
+  // kOutputHighBytes.
+  size_t weight() const {
+    return size() + file_count() * (limits::kOutputHighBytes / limits::kOutputFilesHigh);
+  }
 
   // The bytes in front of the first file. While there are none, the file is next.
   size_t bytes_ready() const {

@@ -1,12 +1,18 @@
 #include "bind/python_handler.h"
 
 #include <cxxabi.h>
+#include <fcntl.h>
+#include <sys/stat.h>
 
+#include <string>
 #include <string_view>
 
+#include "base/fd.h"
+#include "base/limits.h"
 #include "bind/gil.h"
 #include "bind/python_request.h"
 #include "server/host_table.h"
+#include "server/piece.h"
 
 namespace hrmr::bind {
 namespace {
@@ -38,6 +44,56 @@ bool write_bytes(hrmr_reply& reply, const py::handle& value) {
   return true;
 }
 
+bool flush_piece(hrmr_reply& reply) {
+  int result = HRMR_OK;
+  {
+    const py::gil_scoped_release unlocked;
+    result = server::flush_stream(reply, limits::kWriteTimeoutMs);
+  }
+  if (result == HRMR_BUSY) throw py::value_error("the client does not read what it is sent");
+  return result == HRMR_OK;
+}
+
+// An iterator of str or bytes, each sent when it has come, until the client has gone.
+void write_pieces(hrmr_reply& reply, const py::object& pieces) {
+  if (server::begin_stream(reply, -1) != HRMR_OK) throw py::value_error(reply.refusal);
+  bool is_wanted = true;
+  while (is_wanted) {
+    const auto piece = py::reinterpret_steal<py::object>(PyIter_Next(pieces.ptr()));
+    if (!piece && PyErr_Occurred() != nullptr) throw py::error_already_set();
+    if (!piece) return;
+    if (!write_bytes(reply, piece)) {
+      throw py::type_error("an iterator must yield str or bytes, not " +
+                           std::string(Py_TYPE(piece.ptr())->tp_name));
+    }
+    is_wanted = flush_piece(reply);
+  }
+  if (py::hasattr(pieces, "close")) pieces.attr("close")();
+}
+
+// A path, or a descriptor that stays its owner's.
+void write_file(hrmr_reply& reply, const py::object& file) {
+  int number = -1;
+  Fd opened;
+  if (PyLong_Check(file.ptr()) != 0) {
+    number = file.cast<int>();
+  } else {
+    const auto path = py::module_::import("os").attr("fsencode")(file).cast<std::string>();
+    opened = Fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+    number = opened.get();
+    if (number < 0) {
+      PyErr_SetFromErrnoWithFilename(PyExc_OSError, path.c_str());
+      throw py::error_already_set();
+    }
+  }
+  struct stat status {};
+  const bool is_regular = ::fstat(number, &status) == 0 && S_ISREG(status.st_mode);
+  const auto size = static_cast<uint64_t>(is_regular ? status.st_size : 0);
+  if (!is_regular || server::host_table().send_file(&reply, number, 0, size) != HRMR_OK) {
+    throw py::value_error("the file of a Response must be a regular file");
+  }
+}
+
 // hrmr.Response, by its attributes.
 void write_response(hrmr_reply& reply, const py::handle& response) {
   const auto status = response.attr("status").cast<int>();
@@ -48,7 +104,10 @@ void write_response(hrmr_reply& reply, const py::handle& response) {
     expect_ok(reply.writer.add_header(pair.first, pair.second), problem.c_str());
   }
   if (response.attr("close").cast<bool>()) reply.writer.close_after();
+  const py::object file = py::getattr(response, "file", py::none());
+  if (!file.is_none()) return write_file(reply, file);
   const py::object body = response.attr("body");
+  if (PyIter_Check(body.ptr()) != 0) return write_pieces(reply, body);
   if (!write_bytes(reply, body)) {
     throw py::type_error("the body of a Response must be str or bytes, not " +
                          std::string(Py_TYPE(body.ptr())->tp_name));
@@ -57,9 +116,11 @@ void write_response(hrmr_reply& reply, const py::handle& response) {
 
 void write_result(hrmr_reply& reply, const py::object& result) {
   if (write_bytes(reply, result)) return;
+  if (PyIter_Check(result.ptr()) != 0) return write_pieces(reply, result);
   if (!py::hasattr(result, "status") || !py::hasattr(result, "headers")) {
-    throw py::type_error("a handler must return str, bytes or hrmr.Response, not " +
-                         std::string(Py_TYPE(result.ptr())->tp_name));
+    throw py::type_error(
+        "a handler must return str, bytes, an iterator of them or hrmr.Response, not " +
+        std::string(Py_TYPE(result.ptr())->tp_name));
   }
   write_response(reply, result);
 }

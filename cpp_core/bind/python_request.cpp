@@ -15,6 +15,10 @@ PythonRequest::PythonRequest(const hrmr_request& request, size_t prefix_bytes)
       path_(span_of(request.path, request)),
       query_(span_of(request.query, request)),
       body_(span_of(request.body, request)) {
+  // HEAD that a GET route answers has one byte more in front of the path.
+  if (framing_ == HRMR_FRAMING_HTTP && request.rest.data != nullptr) {
+    prefix_.size = static_cast<size_t>(request.rest.data - request.bytes.data);
+  }
   headers_.reserve(request.header_count);
   for (size_t i = 0; i < request.header_count; ++i) {
     const hrmr_header& header = request.headers[i];

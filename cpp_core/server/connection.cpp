@@ -54,6 +54,9 @@ void Connection::turn() {
     destroy();
     return;
   }
+  if (stream_.pieces != nullptr) {
+    stream_.pieces->report(stream_.output.weight(), shard_.options().output_bytes_max);
+  }
   settle(wants_turn);
 }
 
@@ -188,12 +191,14 @@ void Connection::note_full() {
 // What remains to be done at the end of a turn.
 void Connection::settle(bool wants_turn) {
   if (stream_.is_away) {
-    if (stream_.awaits_deferred) settle_for_long();
+    if (stream_.awaits_deferred || stream_.pieces != nullptr) settle_for_long();
     return;
   }
   const bool is_flushed = stream_.output.is_empty();
   if (stream_.closes && is_flushed) {
-    if (stream_.at_end) {
+    if (stream_.aborts) {
+      abort();
+    } else if (stream_.at_end) {
       destroy();
     } else {
       linger();
@@ -244,6 +249,14 @@ bool Connection::has_full_output() const {
   const Options& options = shard_.options();
   return stream_.output.is_high(options.output_bytes_max) ||
          unsent_requests_ >= options.pipelined_requests_max;
+}
+
+// The end of a body that ends with the connection must not look like one.
+void Connection::abort() {
+  sockaddr none{};
+  none.sa_family = AF_UNSPEC;
+  (void)::connect(fd_.get(), &none, sizeof none);  // a reset, whoever else holds the descriptor
+  destroy();
 }
 
 void Connection::release_buffers() {
@@ -362,6 +375,16 @@ void Connection::on_deferred_done(std::unique_ptr<Deferred> deferred) {
   go_on();
 }
 
+void Connection::on_piece(Piece& piece) {
+  patience_.note_activity(shard_.loop().now_ms());
+  if (state_ == State::kClosed) {
+    piece.channel()->close();
+    return;
+  }
+  shard_.dispatcher().take_piece(stream_, piece);
+  turn();
+}
+
 // Something of it is back.
 void Connection::go_on() {
   if (state_ != State::kClosed) {
@@ -406,6 +429,8 @@ void Connection::destroy() {
   // be the end.
   ::shutdown(fd_.get(), SHUT_RDWR);
   fd_.reset();
+  if (stream_.pieces != nullptr) stream_.pieces->close();
+  stream_.early_pieces.reset();
   stream_.output.clear();  // its files are not kept for what is still away
   shard_.dispatcher().drop(stream_);
   if (!stream_.is_away) shard_.forget(*this);

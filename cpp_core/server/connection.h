@@ -43,6 +43,7 @@ class Connection final : public net::Source,
   void on_timer() override;
   void on_batch_done(Batch& batch) override;
   void on_deferred_done(std::unique_ptr<Deferred> deferred) override;
+  void on_piece(Piece& piece) override;
   void on_command_done(std::string_view reply) override;
   void on_hold_over(bool has_waited_in_vain) override;
 
@@ -59,6 +60,7 @@ class Connection final : public net::Source,
   bool send_file_part();
   void settle(bool wants_turn);
   void settle_for_long();
+  void abort();
   void linger();
   void discard();
   void arm_timer();

@@ -38,6 +38,9 @@ class Deferred final : public net::Letter {
   modules::Module& module() { return *route_.module; }
   Output& output() { return output_; }
   bool closes() const { return reply_.writer.closes(); }
+  bool aborts() const { return reply_.writer.aborts(); }
+  net::EventLoop& loop() { return loop_; }
+  BatchOwner& owner() { return owner_; }
 
  private:
   void send_off();

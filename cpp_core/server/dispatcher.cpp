@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/text.h"
+#include "server/http_route.h"
 #include "wire/first_line.h"
 #include "wire/framer.h"
 #include "wire/http1_verdict.h"
@@ -17,19 +18,6 @@ using modules::Run;
 using wire::Framing;
 
 namespace {
-
-// Of a request that no route takes: enough of it to recognise it by, and nothing that hurts a
-// terminal.
-std::string shown(std::string_view bytes) {
-  constexpr size_t kShownBytes = 64;
-  const std::string_view line = wire::first_line(bytes);
-  std::string text(line.substr(0, kShownBytes));
-  for (char& c : text) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
-  }
-  if (line.size() > kShownBytes) text += "...";
-  return text;
-}
 
 // The answer of a RELOAD on its way from the reload thread to the loop of who asked.
 class ReloadAnswer final : public net::Letter {
@@ -95,7 +83,7 @@ Step Dispatcher::take_up(Stream& stream) {
 
 Step Dispatcher::say_late(Stream& stream) {
   if (stream.batch != nullptr) return send_off(stream);
-  stream.output.append(std::exchange(stream.late_reply, {}));
+  wire::append_dated(stream.output, std::exchange(stream.late_reply, {}), date());
   stream.closes = stream.is_refused;
   return stream.closes ? Step::kClosing : Step::kDone;
 }
@@ -206,8 +194,7 @@ Step Dispatcher::route(Stream& stream, const Exchange& framed) {
   Step step = Step::kDone;
   if (request.framing == Framing::kLine && route_command(stream, exchange, step)) return step;
 
-  const auto framing = static_cast<RouteFraming>(request.framing);
-  const modules::RouteMatch match = table_->match(framing, request.bytes);
+  const modules::RouteMatch match = match_of(exchange);
   if (route_admin(stream, exchange, match, step)) return step;
   exchange.route = match.route;
   const bool is_pooled =
@@ -217,11 +204,27 @@ Step Dispatcher::route(Stream& stream, const Exchange& framed) {
   }
   if (stream.batch != nullptr) return park(stream, exchange);
   if (match.route == nullptr) {
-    return fail(stream, request, 404, "no route for '" + shown(request.bytes) + "'");
+    return fail_unrouted(stream, request);
   }
   if (match.mark == RouteMark::kHold) return hold(stream, exchange);
   if (match.mark == RouteMark::kReject) return refuse_reloading(stream, exchange);
   return answer_inline(stream, exchange);
+}
+
+modules::RouteMatch Dispatcher::match_of(Exchange& exchange) const {
+  if (exchange.request.framing == Framing::kHttp) return match_http(*table_, exchange);
+  const auto framing = static_cast<RouteFraming>(exchange.request.framing);
+  const modules::RouteMatch match = table_->match(framing, exchange.request.bytes);
+  exchange.prefix_bytes = match.route == nullptr ? 0 : match.route->prefix.size();
+  return match;
+}
+
+Step Dispatcher::fail_unrouted(Stream& stream, const wire::Request& request) {
+  wire::ReplyWriter writer(stream.output, facts_for(stream, request));
+  refuse_unrouted(*table_, request, writer);
+  writer.finish();
+  stream.closes = writer.closes();
+  return stream.closes ? Step::kClosing : Step::kDone;
 }
 
 // The built-in words, unless a route has claimed more of the line than the word ("CLOSE THE DOOR").
@@ -356,12 +359,26 @@ void Dispatcher::warn_of_overload() {
                       "more wait");
 }
 
+void Dispatcher::take_piece(Stream& stream, Piece& piece) {
+  stream.pieces = piece.channel();
+  const bool is_early = piece.is_deferred() && !stream.awaits_deferred;
+  if (is_early && stream.early_pieces == nullptr) stream.early_pieces = std::make_unique<Output>();
+  (is_early ? *stream.early_pieces : stream.output).append(piece.output());
+}
+
 // Modules are let go of as soon as nothing of theirs is under way: neither a deferred reply nor a
 // peer that does not read keeps those from being reloaded whose requests are answered, or have not
 // begun.
 void Dispatcher::take_back(Stream& stream, Batch& batch) {
   stream.output.append(batch.output());
   stream.closes = stream.closes || batch.closes();
+  stream.aborts = stream.aborts || batch.aborts();
+  if (stream.early_pieces != nullptr) {
+    stream.output.append(*stream.early_pieces);
+    stream.early_pieces.reset();
+  } else {
+    stream.pieces.reset();
+  }
   unpin_all(batch, batch.is_deferred() ? &batch.at(batch.next() - 1) : nullptr);
   if (!batch.is_deferred()) return go_on(stream, batch);
   stream.awaits_deferred = true;
@@ -377,6 +394,8 @@ void Dispatcher::take_deferred(Stream& stream, std::unique_ptr<Deferred> deferre
   stream.awaits_deferred = stream.is_away = false;
   stream.output.append(deferred->output());
   stream.closes = stream.closes || deferred->closes();
+  stream.aborts = stream.aborts || deferred->aborts();
+  stream.pieces.reset();
   if (stream.deferring != nullptr) go_on(stream, *std::exchange(stream.deferring, nullptr));
   unpin(deferred->module());
 }
@@ -419,7 +438,7 @@ Step Dispatcher::refuse(Stream& stream, std::string_view reply) {
     stream.is_refused = true;
     return send_off(stream);
   }
-  stream.output.append(reply);
+  wire::append_dated(stream.output, reply, date());
   stream.closes = true;
   return Step::kClosing;
 }

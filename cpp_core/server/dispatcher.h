@@ -75,6 +75,8 @@ class Dispatcher {
   void take_back(Stream& stream, Batch& batch);
   // Takes a deferred reply; the stream goes on behind it.
   void take_deferred(Stream& stream, std::unique_ptr<Deferred> deferred);
+  // Takes a piece of the reply that is away.
+  static void take_piece(Stream& stream, Piece& piece);
   // The held request goes where the table sends it now, or is refused.
   void end_hold(Stream& stream, bool has_waited_in_vain);
   // The peer did not send the rest of its request in time: answers that, and closes.
@@ -120,6 +122,8 @@ class Dispatcher {
   Step frame(Stream& stream);
   Step need_more(Stream& stream);
   Step route(Stream& stream, const Exchange& exchange);
+  modules::RouteMatch match_of(Exchange& exchange) const;
+  Step fail_unrouted(Stream& stream, const wire::Request& request);
   bool route_command(Stream& stream, const Exchange& exchange, Step& step);
   Step answer_inline(Stream& stream, const Exchange& exchange);
   Step enqueue(Stream& stream, const Exchange& exchange, modules::Run where);

@@ -6,6 +6,7 @@
 
 #include "base/call_site.h"
 #include "server/host_table.h"
+#include "server/piece.h"
 
 namespace hrmr::server {
 namespace {
@@ -26,14 +27,13 @@ hrmr_request module_view(const Exchange& exchange, std::string_view peer) {
   view.framing = static_cast<uint32_t>(request.framing);
   view.http_minor = request.http_minor;
   view.bytes = bytes_of(request.bytes);
-  view.rest = bytes_of(request.bytes.substr(exchange.route->prefix.size()));
+  view.rest = bytes_of(request.bytes.substr(exchange.prefix_bytes));
   view.peer = bytes_of(peer);
   if (request.framing != wire::Framing::kHttp) return view;
-  const size_t mark = request.target.find('?');
   view.method = bytes_of(request.method);
   view.target = bytes_of(request.target);
-  view.path = bytes_of(request.target.substr(0, mark));
-  if (mark != std::string_view::npos) view.query = bytes_of(request.target.substr(mark + 1));
+  view.path = bytes_of(request.path);
+  view.query = bytes_of(request.query);
   view.body = bytes_of(request.body);
   view.headers = reinterpret_cast<const hrmr_header*>(exchange.headers);
   view.header_count = exchange.header_count;
@@ -79,8 +79,17 @@ Answered answer(const Call& call, Output& out) {
   const int result = call_guarded(route, request, reply);
   if (reply.is_for_pool) return Answered::kForPool;
   if (reply.call == nullptr) return Answered::kDeferred;
-  if (result != HRMR_OK && !reply.writer.has_failed()) fail_reply(reply, route, call.log);
+  if (result != HRMR_OK && !reply.writer.has_failed()) {
+    // That the peer is gone is no fault of the handler's.
+    const bool is_gone = reply.channel != nullptr && reply.channel->is_gone();
+    if (is_gone) {
+      reply.writer.fail(500, {});
+    } else {
+      fail_reply(reply, route, call.log);
+    }
+  }
   reply.writer.finish();
+  if (reply.writer.aborts()) return Answered::kAborts;
   return reply.writer.closes() ? Answered::kCloses : Answered::kStaysOpen;
 }
 
@@ -119,7 +128,7 @@ void Batch::clear() {
   count_ = next_ = 0;
   has_parked_ = false;
   headers_.clear();
-  closes_ = is_deferred_ = false;
+  closes_ = aborts_ = is_deferred_ = false;
   output_.clear();
   if (output_.capacity() > limits::kBufferKeepBytes) output_.release();
 }
@@ -136,7 +145,8 @@ void Batch::run() {
     const Exchange& exchange = exchanges_[next_++];
     const wire::ReplyFacts facts = facts_of(exchange.request, {date_, kHttpDateBytes});
     const Answered answered = answer({exchange, facts, peer_, loop_, *owner_, log_}, output_);
-    closes_ = answered == Answered::kCloses;
+    aborts_ = answered == Answered::kAborts;
+    closes_ = aborts_ || answered == Answered::kCloses;
     is_deferred_ = answered == Answered::kDeferred;
   }
   loop_.post(*this);

@@ -31,6 +31,7 @@ inline constexpr size_t kHttpDateBytes = 29;
 struct Exchange {
   wire::Request request;
   const modules::Route* route = nullptr;
+  size_t prefix_bytes = 0;  // of the request, that the route's prefix stands for
   const wire::Header* headers = nullptr;
   size_t header_count = 0;
 };
@@ -50,7 +51,7 @@ struct Call {
 
 // kDeferred: there is no reply yet. It may be on its way to the loop by now, even completed.
 // kForPool: there is none, and the function is to be called again, on the pool.
-enum class Answered : uint8_t { kStaysOpen, kCloses, kDeferred, kForPool };
+enum class Answered : uint8_t { kStaysOpen, kCloses, kAborts, kDeferred, kForPool };
 
 // Calls the function and completes the reply, whatever the function did. The reply is appended to
 // `out`; a failure that the function did not word itself is logged. Any thread that may run the
@@ -65,6 +66,7 @@ wire::ReplyFacts facts_of(const wire::Request& request, std::string_view date);
 
 class Batch;
 class Deferred;
+class Piece;
 
 // Who gets a batch back, and what its functions or one called inline has deferred: the two in
 // either order. On the loop's thread.
@@ -72,6 +74,8 @@ class BatchOwner {
  public:
   virtual void on_batch_done(Batch& batch) = 0;
   virtual void on_deferred_done(std::unique_ptr<Deferred> deferred) = 0;
+  // A piece of the reply of one of those, before it comes itself.
+  virtual void on_piece(Piece& piece) = 0;
 
  protected:
   ~BatchOwner() = default;
@@ -105,6 +109,7 @@ class Batch final : public work::Job, public net::Letter {
   // After it is back: the replies in order, and whether the connection closes behind them.
   Output& output() { return output_; }
   bool closes() const { return closes_; }
+  bool aborts() const { return aborts_; }  // it closes in the middle of a reply
   // Forgets the requests; keeps memory of ordinary size.
   void clear();
 
@@ -127,6 +132,7 @@ class Batch final : public work::Job, public net::Letter {
   bool has_parked_ = false;
   Output output_;
   bool closes_ = false;
+  bool aborts_ = false;
   bool is_deferred_ = false;
 };
 

@@ -10,6 +10,7 @@
 
 #include "modules/load_call.h"
 #include "server/deferred.h"
+#include "server/piece.h"
 
 namespace hrmr::server {
 namespace {
@@ -72,6 +73,8 @@ int reply_send_file(hrmr_reply* reply, int fd, uint64_t offset, uint64_t length)
   range.left = length;
   return note(reply, reply->writer.send_file(std::move(range)), "a file");
 }
+int reply_stream(hrmr_reply* reply, int64_t length) { return begin_stream(*reply, length); }
+int reply_flush(hrmr_reply* reply, uint32_t wait_ms) { return flush_stream(*reply, wait_ms); }
 int reply_close(hrmr_reply* reply) {
   reply->writer.close_after();
   return HRMR_OK;
@@ -82,7 +85,7 @@ int reply_fail(hrmr_reply* reply, int status, hrmr_bytes message) {
   return HRMR_OK;
 }
 hrmr_reply* defer(hrmr_reply* reply) {
-  if (reply->call == nullptr) return nullptr;
+  if (reply->call == nullptr || reply->channel != nullptr) return nullptr;
   auto* deferred = new Deferred(*reply->call);
   reply->call = nullptr;
   reply->writer.abandon();
@@ -123,6 +126,8 @@ hrmr_host make_host_table() {
   host.drop = drop;
   host.send_file = reply_send_file;
   host.to_pool = to_pool;
+  host.stream = reply_stream;
+  host.flush = reply_flush;
   return host;
 }
 

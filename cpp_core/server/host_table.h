@@ -6,6 +6,7 @@
 
 #include <hrmr/abi.h>
 
+#include <memory>
 #include <string>
 
 #include "wire/reply_writer.h"
@@ -13,6 +14,7 @@
 namespace hrmr::server {
 class Deferred;
 struct Call;
+class PieceChannel;
 }  // namespace hrmr::server
 
 // One answer under way, as abi.h names it.
@@ -22,6 +24,7 @@ struct hrmr_reply {
   const hrmr::server::Call* call = nullptr;    // that it answers; null: it was taken away
   hrmr::server::Deferred* deferred = nullptr;  // that it is part of; null: it is the handler's own
   bool is_for_pool = false;                    // the handler is to be called again there (to_pool)
+  std::shared_ptr<hrmr::server::PieceChannel> channel = nullptr;  // null: it is not streamed
 };
 
 namespace hrmr::server {

@@ -13,6 +13,7 @@
 #include "net/listener.h"
 #include "server/deferred.h"
 #include "server/exchange.h"
+#include "server/piece.h"
 #include "wire/framer.h"
 
 namespace hrmr::server {
@@ -42,6 +43,7 @@ struct Stream {
   bool at_end = false;       // the peer has sent its last byte
   bool is_away = false;      // a batch or a command is under way: the input is not touched
   bool closes = false;       // nothing more is read as a request; close when the output is sent
+  bool aborts = false;       // it closes in the middle of a reply
   bool is_draining = false;  // the server shuts down: the next reply is the last
   Batch* batch = nullptr;    // being filled
   Batch* resting = nullptr;  // is back; its requests that are left come before the input
@@ -51,7 +53,10 @@ struct Stream {
   bool awaits_deferred = false;     // nothing but the reply is away
   Batch* deferring = nullptr;       // is looked at then; null: the function was inline
   std::unique_ptr<Deferred> early;  // came before its batch
-  bool has_shown_token = false;     // AUTH: the built-in commands are open to it
+  // Of the reply that comes in pieces; null once it is whole.
+  std::shared_ptr<PieceChannel> pieces;
+  std::unique_ptr<Output> early_pieces;  // came before the batch of their reply
+  bool has_shown_token = false;          // AUTH: the built-in commands are open to it
   uint8_t wrong_tokens = 0;
   size_t opening_bytes = 0;  // of the first line, looked at and not decided
   // What the framer said behind the batch that is away: sent behind the batch's last reply.

@@ -1,11 +1,35 @@
 #include "wire/http1_framer.h"
 
+#include <string_view>
 #include <utility>
+
+#include "base/text.h"
 
 namespace hrmr::wire {
 namespace {
 
 constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
+
+// RFC 9112 section 3.2.2: a URL as target is routed by its path, and its authority takes the place
+// of Host, whatever that says.
+void split_target(Request& request, HeaderTable& headers) {
+  std::string_view rest = request.target;
+  if (rest[0] != '/' && rest[0] != '*') {
+    const size_t slashes = rest.find("//");
+    const std::string_view root = rest.substr(slashes + 1, 1);
+    rest.remove_prefix(slashes + 2);
+    const std::string_view authority = rest.substr(0, rest.find_first_of("/?"));
+    rest.remove_prefix(authority.size());
+    for (size_t i = 0; i < headers.count; ++i) {
+      const std::string_view name = headers.items[i].name;
+      if (equals_ignoring_case(name, "host")) headers.items[i].value = authority;
+    }
+    if (rest.empty() || rest[0] == '?') request.path = root;
+  }
+  const size_t mark = rest.find('?');
+  if (request.path.empty()) request.path = rest.substr(0, mark);
+  if (mark != std::string_view::npos) request.query = rest.substr(mark + 1);
+}
 
 }  // namespace
 
@@ -47,7 +71,7 @@ Frame HttpFramer::unfinished() {
   return frame;
 }
 
-Frame HttpFramer::complete(const char* input, Request& request) {
+Frame HttpFramer::complete(const char* input, Request& request, HeaderTable& headers) {
   const HeadFacts& facts = head_.facts();
   const size_t body_start = head_end();
   const size_t body_end =
@@ -57,6 +81,8 @@ Frame HttpFramer::complete(const char* input, Request& request) {
   request.bytes = {head, body_end - head_start_};
   request.method = {head, facts.method_bytes};
   request.target = {head + facts.method_bytes + 1, facts.target_bytes};
+  request.path = request.query = {};
+  split_target(request, headers);
   request.body = {input + body_start, body_end - body_start};
   request.http_minor = facts.http_minor;
   request.head_only = request.method == "HEAD";
@@ -88,7 +114,7 @@ Frame HttpFramer::next(char* input, size_t size, bool at_end, Request& request,
   if (!has_views) {
     head_.restore_headers({input + head_start_, head_.head_bytes()}, headers);
   }
-  return complete(input, request);
+  return complete(input, request, headers);
 }
 
 }  // namespace hrmr::wire

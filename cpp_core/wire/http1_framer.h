@@ -28,7 +28,7 @@ class HttpFramer final : public Framer {
   Verdict read_head(std::string_view input, bool at_end, HeaderTable& headers);
   Verdict begin_body();
   Verdict read_body(char* input, size_t size, bool at_end);
-  Frame complete(const char* input, Request& request);
+  Frame complete(const char* input, Request& request, HeaderTable& headers);
   Frame unfinished();
 
   HeadParser head_;

@@ -124,4 +124,19 @@ Frame refused(Verdict verdict) {
   return frame;
 }
 
+void append_dated(ByteBuffer& out, std::string_view reply, std::string_view date) {
+  constexpr std::string_view kVersion = "HTTP/1.1 ";
+  const bool is_final =
+      reply.substr(0, kVersion.size()) == kVersion && reply[kVersion.size()] != '1';
+  if (is_final) {
+    const size_t line_end = reply.find('\n') + 1;
+    out.append(reply.substr(0, line_end));
+    out.append("Date: ");
+    out.append(date);
+    out.append("\r\n");
+    reply.remove_prefix(line_end);
+  }
+  out.append(reply);
+}
+
 }  // namespace hrmr::wire

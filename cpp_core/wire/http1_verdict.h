@@ -9,7 +9,9 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
 
+#include "base/byte_buffer.h"
 #include "wire/framer.h"
 
 namespace hrmr::wire {
@@ -68,5 +70,9 @@ inline bool is_refusal(Verdict verdict) { return verdict > Verdict::kIncomplete;
 
 // The frame that refuses a request for that reason: a whole response in static storage.
 Frame refused(Verdict verdict);
+
+// Appends such a reply; a final one of HTTP gets a Date (RFC 9110 section 6.6.1) of `date`, an
+// IMF-fixdate. Others, 100 Continue and what is said to lines, are appended as they are.
+void append_dated(ByteBuffer& out, std::string_view reply, std::string_view date);
 
 }  // namespace hrmr::wire

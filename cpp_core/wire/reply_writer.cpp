@@ -118,11 +118,14 @@ void ReplyWriter::begin_body(uint64_t expected_bytes) {
   } else if (facts_.http_minor == 0) {
     out_.append("Connection: keep-alive\r\n");
   }
-  if (sends_length()) {
+  if (is_streamed_ && declared_bytes_ < 0) {
+    out_.append(is_chunked_ ? "Transfer-Encoding: chunked\r\n\r\n" : "\r\n");
+  } else if (sends_length()) {
     out_.append("Content-Length: ");
     length_at_ = out_.size();
     length_digits_ = digits_of(expected_bytes);
-    out_.reserve(length_digits_);
+    char* digits = out_.reserve(length_digits_);
+    std::to_chars(digits, digits + length_digits_, expected_bytes);
     out_.commit(length_digits_);
     out_.append("\r\n\r\n");
   } else {
@@ -146,7 +149,7 @@ void ReplyWriter::set_length() {
 WriteResult ReplyWriter::write(std::string_view bytes) {
   if (failed_ || finished_) return WriteResult::kTooLate;
   if (bytes.empty()) return WriteResult::kOk;
-  if (!fits(bytes.size())) return WriteResult::kTooLarge;
+  if (!fits(bytes.size()) || !has_declared_room(bytes.size())) return WriteResult::kTooLarge;
   reserved_bytes_ = 0;
   begin_body(bytes.size());
   if (!is_http() || sends_body()) {
@@ -158,7 +161,7 @@ WriteResult ReplyWriter::write(std::string_view bytes) {
 }
 
 char* ReplyWriter::reserve(size_t bytes) {
-  if (failed_ || finished_ || !fits(bytes)) return nullptr;
+  if (failed_ || finished_ || !fits(bytes) || !has_declared_room(bytes)) return nullptr;
   begin_body(bytes);
   reserved_bytes_ = bytes;
   return out_.reserve(bytes);
@@ -181,7 +184,8 @@ WriteResult ReplyWriter::send_file(FileRange range) {
   if (range.left == 0) return WriteResult::kOk;
   uint64_t total = 0;
   if (__builtin_add_overflow(file_bytes_, range.left, &total) || total > INT64_MAX ||
-      out_.file_count() - files_start_ >= limits::kReplyFilesMax) {
+      out_.file_count() - files_start_ >= limits::kReplyFilesMax ||
+      !has_declared_room(range.left)) {
     return WriteResult::kTooLarge;
   }
   reserved_bytes_ = 0;
@@ -229,6 +233,9 @@ void ReplyWriter::close_after() { closes_ = true; }
 
 void ReplyWriter::fail(int status, std::string_view message, int retry_after_s) {
   if (finished_) return;
+  if (has_sent_) return abort();
+  is_streamed_ = is_chunked_ = false;
+  declared_bytes_ = -1;
   out_.truncate(start_);
   out_.drop_files(files_start_);
   file_bytes_ = 0;
@@ -264,9 +271,77 @@ void ReplyWriter::fail(int status, std::string_view message, int retry_after_s) 
 
 void ReplyWriter::finish() {
   if (finished_) return;
+  if (is_streamed_) finish_stream();
+  finished_ = finished_ || (failed_ && has_sent_);
+  if (finished_) return;
   begin_body(0);
   if (is_http() && sends_length()) set_length();
   finished_ = true;
+}
+
+WriteResult ReplyWriter::begin_stream(int64_t length) {
+  if (failed_ || finished_ || has_body_) return WriteResult::kTooLate;
+  if (length < -1) return WriteResult::kBadArgument;
+  is_streamed_ = true;
+  declared_bytes_ = length;
+  // A 205 says that it is empty (RFC 9110 section 15.3.6).
+  if (is_http() && status_ == 205) declared_bytes_ = 0;
+  const bool has_end = declared_bytes_ >= 0 || !sends_length();
+  is_chunked_ = is_http() && !has_end && facts_.http_minor != 0;
+  if (is_http() && !has_end && !is_chunked_) closes_ = true;
+  begin_body(declared_bytes_ < 0 ? 0 : static_cast<uint64_t>(declared_bytes_));
+  return WriteResult::kOk;
+}
+
+bool ReplyWriter::has_declared_room(uint64_t bytes) const {
+  if (!is_streamed_ || declared_bytes_ < 0) return true;
+  const uint64_t used = streamed_bytes_ + body_bytes() + file_bytes_;
+  return bytes <= static_cast<uint64_t>(declared_bytes_) - used;
+}
+
+void ReplyWriter::end_piece() {
+  const uint64_t bytes = body_bytes() + file_bytes_;
+  streamed_bytes_ += bytes;
+  if (is_chunked_ && sends_body() && bytes != 0) {
+    char line[kDigitsMax];
+    char* end = std::to_chars(line, line + sizeof line, bytes, 16).ptr;
+    *end++ = '\r';
+    *end++ = '\n';
+    const auto line_bytes = static_cast<size_t>(end - line);
+    resize_gap(out_, body_start_, 0, line_bytes);
+    std::memcpy(out_.data() + body_start_, line, line_bytes);
+    out_.move_files(files_start_, static_cast<ptrdiff_t>(line_bytes));
+    out_.append("\r\n");
+  }
+  body_start_ = out_.size();
+  files_start_ = out_.file_count();
+  dropped_bytes_ = reserved_bytes_ = 0;
+  file_bytes_ = 0;
+}
+
+void ReplyWriter::piece_is_gone() {
+  start_ = body_start_ = files_start_ = 0;
+  has_sent_ = true;
+}
+
+void ReplyWriter::finish_stream() {
+  if (failed_) return;
+  end_piece();
+  const bool is_short =
+      declared_bytes_ >= 0 && streamed_bytes_ != static_cast<uint64_t>(declared_bytes_);
+  if (is_short && (!is_http() || sends_body())) {
+    return fail(500, "the body is shorter than it was said to be");
+  }
+  if (is_chunked_ && sends_body()) out_.append("0\r\n\r\n");
+  finished_ = true;
+}
+
+// Nothing that could be taken for the end is sent any more: no last chunk, no last byte.
+void ReplyWriter::abort() {
+  out_.truncate(body_start_);
+  out_.drop_files(files_start_);
+  failed_ = closes_ = true;
+  aborts_ = is_http() && !is_chunked_ && declared_bytes_ < 0;
 }
 
 void ReplyWriter::abandon() {

@@ -63,6 +63,17 @@ class ReplyWriter {
   // `retry_after_s` > 0 adds Retry-After (HTTP).
   void fail(int status, std::string_view message, int retry_after_s = 0);
 
+  // The reply leaves in pieces from now on. `length`: of the whole body; negative: not known, so it
+  // is sent in chunks (RFC 9112 section 7.1), or to HTTP/1.0 until the close. Before the body.
+  WriteResult begin_stream(int64_t length);
+  // Frames what was written since the last piece. All of `out` is then taken away, which
+  // piece_is_gone is told. From the first piece on an error can only break the connection off.
+  void end_piece();
+  void piece_is_gone();
+  Output& output() { return out_; }
+  // It broke off, and the close would look like its end: the connection is to be reset.
+  bool aborts() const { return aborts_; }
+
   // Completes the reply. Once, last.
   void finish();
   // Instead of that: drops what was written and takes nothing more. `out` may then be used by
@@ -82,6 +93,10 @@ class ReplyWriter {
   void begin_head();
   void begin_body(uint64_t expected_bytes);
   void set_length();
+  bool has_declared_room(uint64_t bytes) const;
+  void end_head();
+  void finish_stream();
+  void abort();
 
   Output& out_;
   ReplyFacts facts_;
@@ -91,8 +106,10 @@ class ReplyWriter {
   size_t length_at_ = 0;   // where the digits of Content-Length are
   size_t body_start_ = 0;  // 0 until the body has begun
   size_t reserved_bytes_ = 0;
-  size_t dropped_bytes_ = 0;  // of a body that is not sent
-  uint64_t file_bytes_ = 0;   // of files, sent or not
+  size_t dropped_bytes_ = 0;     // of a body that is not sent
+  uint64_t file_bytes_ = 0;      // of files, sent or not
+  int64_t declared_bytes_ = -1;  // of a streamed body; negative: not known
+  uint64_t streamed_bytes_ = 0;  // of the body, in pieces that are framed
   uint16_t status_ = 200;
   uint8_t length_digits_ = 0;
   bool has_content_type_ = false;
@@ -100,6 +117,10 @@ class ReplyWriter {
   bool closes_;
   bool failed_ = false;
   bool finished_ = false;
+  bool is_streamed_ = false;
+  bool is_chunked_ = false;
+  bool has_sent_ = false;  // a piece
+  bool aborts_ = false;
 };
 
 }  // namespace hrmr::wire

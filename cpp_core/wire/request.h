@@ -50,6 +50,8 @@ struct Request {
   // HTTP only.
   std::string_view method;
   std::string_view target;  // as sent
+  std::string_view path;    // of the target up to '?'; "/" where a URL has none
+  std::string_view query;   // what follows the '?'; data() is null without one
   std::string_view body;    // decoded
   uint8_t http_minor = 0;   // HTTP/1.x
   bool head_only = false;   // HEAD: the reply has no body

@@ -8,9 +8,9 @@ from typing import TypeVar
 
 from ._core import Request
 from .errors import RouteError
-from .response import Response
+from .response import Pieces, Response
 
-Handler = Callable[[Request], str | bytes | bytearray | memoryview | Response]
+Handler = Callable[[Request], str | bytes | bytearray | memoryview | Pieces | Response]
 AnyHandler = TypeVar("AnyHandler", bound=Handler)
 
 FRAMINGS = ("auto", "line", "http", "raw")
@@ -79,8 +79,9 @@ def route(prefix: str | bytes, framing: str = "auto") -> Callable[[AnyHandler], 
     framing: how a request's end is found: "line", "http", "raw", or "auto": http if the prefix
         begins with an HTTP method or looks like `TOKEN /`, else line.
 
-    The function takes the Request and returns str, bytes or a Response. In a file that is not
-    being loaded by a server (one that is imported by a test, say) the decorator only checks.
+    The function takes the Request and returns str, bytes, an iterator of them, or a Response. In
+    a file that is not being loaded by a server (one that is imported by a test, say) the decorator
+    only checks.
     """
     refuse_bare(prefix, "hrmr")
     namespace = sys._getframe(1).f_globals

@@ -105,7 +105,11 @@ enum {
   HRMR_TOO_LARGE = 4,
   /* A prefix that this module has registered already; the load will fail. One that another module
    * holds is found after load has returned: then unload is called, and the error names both. */
-  HRMR_CONFLICT = 5
+  HRMR_CONFLICT = 5,
+  /* 1.2, flush: the peer has not yet read enough of what was sent. Nothing is lost. */
+  HRMR_BUSY = 6,
+  /* 1.2, flush: the connection is closed; nothing more reaches the peer. */
+  HRMR_GONE = 7
 };
 
 /* How a request's end is found. A route says for which framing it is meant. */
@@ -289,6 +293,24 @@ typedef struct hrmr_host {
    *     }
    */
   int (*to_pool)(hrmr_reply* reply);
+
+  /* 1.2. Streamed replies. `stream`, after status and headers and before the body, lets the reply
+   * be sent in pieces while its handler still writes it: [pool] on the handler's own reply or a
+   * deferred one, [any] on a deferred one; an inline handler has to defer first. `length` is that
+   * of the whole body, which is then sent with a Content-Length and held to it exactly; or -1: then
+   * HTTP/1.1 sends chunks and HTTP/1.0 ends with the connection. Lines are sent as they are.
+   *
+   * `flush` sends what was written since the last one, as one chunk. While the peer has more than
+   * 1 MiB unread it waits, at most `wait_ms`, and then is HRMR_BUSY: nothing was sent, what was
+   * written stays, flush again later. 0 does not wait, nor does a flush on an event loop's thread.
+   * HRMR_GONE: the client has gone; stop, and return or complete as usual.
+   *
+   * The end of the handler, or `complete`, ends the reply and sends what is left. What fails after
+   * the first flush (fail, drop, a handler that returns an error, a body shorter than `length`)
+   * breaks the connection off, in HTTP/1.0 by a reset, so that the peer sees that the reply is not
+   * whole. The generation stays loaded until the end, and a reload waits for it. */
+  int (*stream)(hrmr_reply* reply, int64_t length);
+  int (*flush)(hrmr_reply* reply, uint32_t wait_ms);
 } hrmr_host;
 
 /* What a module's load is handed. */

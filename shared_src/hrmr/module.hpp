@@ -231,6 +231,13 @@ class Request {
 
 class Deferred;
 
+// What Reply::flush came to.
+enum class Flushed {
+  kSent,
+  kBusy,  // the client reads too slowly; nothing is lost, flush again later
+  kGone,  // the client has gone, or the host has refused a call: stop
+};
+
 // What a handler answers. The first call that the host refuses (see the enum of abi.h) makes the
 // whole reply an error reply, unless fail() then says a better one.
 class Reply {
@@ -255,6 +262,22 @@ class Reply {
   // are sent later, without being read into memory; `fd` is duplicated and may be closed at once.
   Reply& send_file(int fd, uint64_t offset, uint64_t length) {
     return has_failed_ ? *this : note(detail::host->send_file(raw_, fd, offset, length));
+  }
+
+  // Sends the reply in pieces from now on: what is written goes with each flush(), the rest when
+  // the reply ends. In pool functions, and with deferred replies anywhere; after status and
+  // headers. `length`: of the whole body, if it is known.
+  Reply& stream(int64_t length = -1) {
+    return has_failed_ ? *this : note(detail::host->stream(raw_, length));
+  }
+  // Waits up to `wait_ms` while the client has more than 1 MiB to read; 0: not at all.
+  Flushed flush(uint32_t wait_ms = 30000) {
+    const int result =
+        has_failed_ || result_ != HRMR_OK ? HRMR_GONE : detail::host->flush(raw_, wait_ms);
+    if (result == HRMR_OK) return Flushed::kSent;
+    if (result == HRMR_BUSY) return Flushed::kBusy;
+    note(result);
+    return Flushed::kGone;
   }
 
   // HTTP, before the body; without effect elsewhere.

@@ -16,6 +16,7 @@ namespace {
 struct NoOwner final : StreamOwner {
   void on_batch_done(Batch&) override {}
   void on_deferred_done(std::unique_ptr<Deferred>) override {}
+  void on_piece(Piece&) override {}
   void on_command_done(std::string_view) override {}
   void on_hold_over(bool) override {}
 };

@@ -11,6 +11,10 @@ from wire_client import Client, Gate, ask, exchange, get, reload, wait_until
 
 MakeGate = Callable[..., Gate]
 
+WRONG_RETURN = (
+    "TypeError: a handler must return str, bytes, an iterator of them or hrmr.Response, not"
+)
+
 
 # ----------------------------------------------------------------------------------- answers
 
@@ -170,8 +174,8 @@ def test_exception_is_an_error_reply_and_a_traceback_that_names_the_line(
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("NONE", "TypeError: a handler must return str, bytes or hrmr.Response, not NoneType"),
-        ("NUMBER", "TypeError: a handler must return str, bytes or hrmr.Response, not int"),
+        ("NONE", f"{WRONG_RETURN} NoneType"),
+        ("NUMBER", f"{WRONG_RETURN} int"),
         ("SURROGATE", "UnicodeEncodeError: "),
         ("EXIT", "SystemExit: 3"),
         ("INTERRUPT", "KeyboardInterrupt"),

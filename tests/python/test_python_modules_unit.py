@@ -288,9 +288,9 @@ def test_a_response_refuses_a_status_that_is_none(status: int) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((5,), "body must be str or bytes, not int"),
-        (([1, 2],), "body must be str or bytes, not list"),
-        ((None,), "body must be str or bytes, not NoneType"),
+        ((5,), "body must be str, bytes or an iterator of them, not int"),
+        (([1, 2],), "body must be str, bytes or an iterator of them, not list"),
+        ((None,), "body must be str, bytes or an iterator of them, not NoneType"),
         (("", "200"), "status must be an int, not str"),
         (("", True), "status must be an int, not bool"),
         (("", 200, "X-One: 1"), "headers must be a mapping or pairs of str, not str"),
