@@ -28,6 +28,23 @@ void check_names(std::string_view path) {
   }
 }
 
+// Escaped twice it is undone once: what is found then has the escapes in its name.
+void check_escaped_twice(std::string_view path) {
+  const std::string escaped = http::encode_path(path);
+  std::string twice = "/";
+  for (const char c : escaped) twice += c == '%' ? "%25" : std::string(1, c);
+  Path found;
+  if (http::decode_path(twice, found) != PathKind::kTooLong) HRMR_CHECK(found.view() == escaped);
+}
+
+// RFC 9112 section 3.2.2: with the authority in front it is the same target.
+void check_absolute(std::string_view target, const Path& path, PathKind kind) {
+  if (target.substr(0, 1) != "/") return;
+  Path same;
+  HRMR_CHECK(http::decode_path("HTTP://a:1" + std::string(target), same) == kind);
+  HRMR_CHECK(same.view() == path.view());
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t count) {
@@ -36,8 +53,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t count) {
   const PathKind kind = http::decode_path(target, path);
   HRMR_CHECK(path.size() <= http::kPathBytesMax);
   HRMR_CHECK(path.c_str()[path.size()] == '\0');
+  HRMR_CHECK(path.size() <= target.size());
+  check_absolute(target, path, kind);
   if (kind == PathKind::kMalformed || kind == PathKind::kTooLong) return 0;
   check_names(path.view());
+  check_escaped_twice(path.view());
 
   // Written down as a location and asked for again, it is the same path: nothing is decoded twice.
   std::string again = "/" + http::encode_path(path.view());

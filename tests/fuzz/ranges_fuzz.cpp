@@ -1,5 +1,6 @@
 // Byte ranges (module_src/http/ranges.h). The input is the size of a file, in decimal digits up to
 // the first space, then a Range field.
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -28,6 +29,29 @@ void check_parts(const Ranges& ranges, uint64_t size) {
   }
 }
 
+bool is_sent(const Ranges& ranges, uint64_t byte) {
+  return std::any_of(ranges.begin(), ranges.end(), [byte](const ByteRange& part) {
+    return byte >= part.first && byte <= part.last;
+  });
+}
+
+// Both ends of each plain "first-last" that the file has are sent.
+void check_asked(std::string_view field, const Ranges& ranges, uint64_t size) {
+  while (!field.empty()) {
+    const std::string_view spec = field.substr(0, field.find(','));
+    field.remove_prefix(std::min(field.size(), spec.size() + 1));
+    const std::string_view first = spec.substr(0, spec.find('-'));
+    const std::string_view last = spec.substr(std::min(spec.size(), first.size() + 1));
+    const auto is_number = [](std::string_view text) {
+      return !text.empty() && text.size() < 10 &&
+             text.find_first_not_of("0123456789") == std::string_view::npos;
+    };
+    if (!is_number(first) || !is_number(last) || std::stoull(std::string(first)) >= size) continue;
+    HRMR_CHECK(is_sent(ranges, std::stoull(std::string(first))));
+    HRMR_CHECK(is_sent(ranges, std::min<uint64_t>(std::stoull(std::string(last)), size - 1)));
+  }
+}
+
 std::string written(const Ranges& ranges) {
   std::string field = "bytes=";
   for (const ByteRange& part : ranges)
@@ -53,6 +77,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t count) {
     return 0;
   }
   check_parts(ranges, size);
+  check_asked(field.substr(field.find('=') + 1), ranges, size);
   // What is answered, asked for again, is the same answer.
   const Ranges again = http::parse_ranges(written(ranges), size);
   HRMR_CHECK(again.kind == RangeKind::kParts);
