@@ -16,7 +16,7 @@ from pathlib import Path
 import hrmr
 import pytest
 from conftest import DEADLINE_S, HrmrProcess, clean_environ
-from hrmr.client import ask
+from hrmr.client import Place, ask
 from hrmr.options import TABLE
 
 StartHrmr = Callable[..., HrmrProcess]
@@ -64,7 +64,7 @@ def write_module(folder: Path, name: str, text: str) -> Path:
 
 
 def talk(port: int, text: str) -> str:
-    return ask("127.0.0.1", port, text, DEADLINE_S)
+    return ask(Place("127.0.0.1", port), text, DEADLINE_S)
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
