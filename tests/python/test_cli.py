@@ -462,7 +462,7 @@ def test_reload_of_something_else_exits_1_and_says_so(tmp_path: Path) -> None:
         port = listener.getsockname()[1]
         ran = run("reload", "-port", str(port), folder=tmp_path)
     assert (ran.returncode, ran.stdout) == (1, "")
-    place = f"127.0.0.1:{port}"
+    place = f"127.0.0.1 port {port}"
     assert ran.stderr == f"hrmr: {place} answered, but not as HRMR does: '<!DOCTYPE HTML>'\n"
 
 
