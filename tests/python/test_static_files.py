@@ -425,8 +425,7 @@ def test_cache_holds_no_more_descriptors_than_it_may(start_server: StartServer, 
     server = start_server(bundled=True, static=site)
     for number in range(400):
         write_old(site / f"{number}.bin", LARGE[:70_000])
-    get(server.port, "/large.bin")
-    time.sleep(0.1)  # the files count as settled from then on; sooner, fewer are cached
+    await_settled(server, "/399.bin")  # and all before it
     before = descriptors()
     with Client(server.port) as client:
         for number in range(400):
