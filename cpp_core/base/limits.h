@@ -89,6 +89,18 @@ inline constexpr size_t kHttpChunkingBytesMax = 64 * 1024;
 inline constexpr size_t kHttpTrailerBytesMax = 8 * 1024;
 // Decoded body; default of --body-max.
 inline constexpr size_t kBodyBytesMax = 16 * 1024 * 1024;
+// One RESP request: its elements, the bytes of one of them, and all of it. An element's count or
+// length is a number of a few digits; Redis reads lines of 64 KiB in its search for one.
+inline constexpr size_t kRespElementsMax = 1024 * 1024;
+inline constexpr size_t kRespBulkBytesMax = 64 * 1024 * 1024;
+inline constexpr size_t kRespCommandBytesMax = 128 * 1024 * 1024;
+inline constexpr size_t kRespNumberBytesMax = 64 * 1024;
+// One registered command's name.
+inline constexpr size_t kCommandNameBytesMax = 64;
+// Room for the arguments of a call that is kept for the next one; it grows as far as it must.
+inline constexpr size_t kArgumentsKept = 1024;
+// Lists, maps and sets inside each other in one reply; clients give up at some such depth too.
+inline constexpr size_t kReplyDepthMax = 32;
 // One reply, which is held in memory whole.
 inline constexpr size_t kReplyBytesMax = 256 * 1024 * 1024;
 // Ranges of files in one reply (multipart/byteranges); each holds a descriptor until it is sent.

@@ -51,6 +51,9 @@ void read_limits(const py::dict& options, server::Options& parsed) {
   frame_limits.head_bytes_max = option<size_t>(options, "header_max");
   frame_limits.headers_max = option<size_t>(options, "max_headers");
   frame_limits.body_bytes_max = option<size_t>(options, "body_max");
+  frame_limits.bulk_bytes_max = option<size_t>(options, "bulk_max");
+  frame_limits.command_bytes_max = option<size_t>(options, "command_max");
+  frame_limits.elements_max = option<size_t>(options, "max_arguments");
   parsed.connections_max = option<size_t>(options, "max_connections");
   parsed.connections_per_address_max = option<size_t>(options, "max_connections_per_address");
   parsed.pipelined_requests_max = option<size_t>(options, "max_pipeline");

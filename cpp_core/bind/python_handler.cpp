@@ -11,17 +11,19 @@
 #include "base/limits.h"
 #include "bind/gil.h"
 #include "bind/python_request.h"
+#include "bind/python_value.h"
 #include "server/host_table.h"
 #include "server/piece.h"
 
 namespace hrmr::bind {
-namespace {
 
 void expect_ok(wire::WriteResult result, const char* what) {
   if (result == wire::WriteResult::kOk) return;
   if (result == wire::WriteResult::kTooLarge) throw py::value_error("the reply is too large");
   throw py::value_error(what);
 }
+
+namespace {
 
 // str, bytes and whatever has a buffer. False: none of these.
 bool write_bytes(hrmr_reply& reply, const py::handle& value) {
@@ -140,6 +142,12 @@ void fail(PythonHandler& handler, hrmr_reply& reply, py::error_already_set& erro
   const py::object& exception = error.value();
   // Python before 3.12 keeps the traceback apart from the exception.
   if (error.trace()) PyException_SetTraceback(exception.ptr(), error.trace().ptr());
+  if (reply.values.has_value() && py::hasattr(exception, "hrmr_error_code")) {
+    // hrmr.CommandError: an answer like any other, and nothing to be logged.
+    const auto code = exception.attr("hrmr_error_code").cast<std::string>();
+    reply.writer.fail_as(code, py::str(exception).cast<std::string>());
+    return;
+  }
   reply.writer.fail(500, "module '" + handler.module_name + "' failed: " + describe(exception));
   try {
     handler.report(handler.module_name, exception);
@@ -148,13 +156,12 @@ void fail(PythonHandler& handler, hrmr_reply& reply, py::error_already_set& erro
   }
 }
 
-}  // namespace
-
-int PythonHandler::call(const hrmr_request* request, hrmr_reply* reply, void* context) {
-  auto& handler = *static_cast<PythonHandler*>(context);
+// Runs a call into Python, and makes an error reply of what it throws.
+template <class Call>
+int run_guarded(PythonHandler& handler, hrmr_reply& reply, const Call& call) {
   try {
     try {
-      write_result(*reply, handler.function(PythonRequest(*request, handler.prefix_bytes)));
+      call();
     } catch (py::error_already_set&) {
       throw;
     } catch (py::builtin_exception& refused) {
@@ -162,11 +169,31 @@ int PythonHandler::call(const hrmr_request* request, hrmr_reply* reply, void* co
       throw py::error_already_set();
     }
   } catch (py::error_already_set& error) {
-    fail(handler, *reply, error);
+    fail(handler, reply, error);
   } catch (abi::__forced_unwind&) {
     stay_for_ever();
   }
   return HRMR_OK;
+}
+
+}  // namespace
+
+int PythonHandler::call(const hrmr_request* request, hrmr_reply* reply, void* context) {
+  auto& handler = *static_cast<PythonHandler*>(context);
+  return run_guarded(handler, *reply, [&] {
+    write_result(*reply, handler.function(PythonRequest(*request, handler.prefix_bytes)));
+  });
+}
+
+int PythonHandler::call_command(const hrmr_call* call, hrmr_reply* reply, void* context) {
+  auto& handler = *static_cast<PythonHandler*>(context);
+  return run_guarded(handler, *reply, [&] {
+    py::list arguments(call->count);
+    for (size_t i = 0; i < call->count; ++i) {
+      arguments[i] = py::bytes(call->arguments[i].data, call->arguments[i].size);
+    }
+    write_value(*reply->values, handler.function(std::move(arguments)));
+  });
 }
 
 }  // namespace hrmr::bind

@@ -10,9 +10,14 @@
 
 #include <string>
 
+#include "server/host_table.h"
+
 namespace hrmr::bind {
 
 namespace py = pybind11;
+
+// Throws the Python exception for a call on a reply that was refused.
+void expect_ok(wire::WriteResult result, const char* what);
 
 struct PythonHandler {
   py::object function;
@@ -22,6 +27,8 @@ struct PythonHandler {
 
   // An hrmr_handler; `context` is the PythonHandler.
   static int call(const hrmr_request* request, hrmr_reply* reply, void* context);
+  // An hrmr_command_handler; the function takes a list of bytes and returns a value.
+  static int call_command(const hrmr_call* call, hrmr_reply* reply, void* context);
 };
 
 }  // namespace hrmr::bind

@@ -1,13 +1,16 @@
 #include "bind/python_loader.h"
 
 #include <cxxabi.h>
+#include <pybind11/stl.h>
 
+#include <optional>
 #include <tuple>
 #include <utility>
 #include <vector>
 
 #include "base/limits.h"
 #include "bind/python_handler.h"
+#include "modules/command_name.h"
 #include "modules/sources.h"
 
 namespace hrmr::bind {
@@ -54,7 +57,7 @@ Status add_route(const py::handle& listed, Registrations& added, PythonHandler& 
   const Status checked = modules::check_prefix(route->prefix, framing.value());
   if (!checked.is_ok()) return checked;
   for (const auto& other : added.routes) {
-    if (other->prefix == route->prefix) {
+    if (other->framing != RouteFraming::kCommand && other->prefix == route->prefix) {
       return Status::error("prefix '" + route->prefix + "' is registered twice in this module");
     }
   }
@@ -68,6 +71,31 @@ Status add_route(const py::handle& listed, Registrations& added, PythonHandler& 
   return Status::ok();
 }
 
+// One of (name: bytes, minimum: int, maximum: int or None, function).
+Status add_command(const py::handle& listed, Registrations& added, PythonHandler& handler) {
+  const auto parts =
+      listed.cast<std::tuple<py::bytes, uint32_t, std::optional<uint32_t>, py::object>>();
+  auto command = std::make_unique<Route>();
+  command->prefix = modules::command_name(std::string(std::get<0>(parts)));
+  command->framing = RouteFraming::kCommand;
+  const Status checked = modules::check_prefix(command->prefix, command->framing);
+  if (!checked.is_ok()) return checked;
+  for (const auto& other : added.routes) {
+    if (other->framing == command->framing && other->prefix == command->prefix) {
+      return Status::error(modules::shown(*command) + " is registered twice in this module");
+    }
+  }
+  handler.function = std::get<3>(parts);
+  command->run = modules::Run::kPython;
+  command->command = PythonHandler::call_command;
+  command->arguments_min = std::get<1>(parts);
+  command->arguments_max = std::get<2>(parts).value_or(HRMR_ANY_NUMBER);
+  command->context = &handler;
+  added.routes.push_back(std::move(command));
+  return Status::ok();
+}
+
+// What is registered is a tuple: three parts are a route, four a command.
 Result<Registrations> collect(const py::handle& routes, const std::string& name,
                               const py::object& report,
                               std::vector<std::unique_ptr<PythonHandler>>& handlers) {
@@ -76,7 +104,9 @@ Result<Registrations> collect(const py::handle& routes, const std::string& name,
     handlers.push_back(std::make_unique<PythonHandler>());
     handlers.back()->report = report;
     handlers.back()->module_name = name;
-    const Status status = add_route(listed, added, *handlers.back());
+    const bool is_command = py::len(listed) == 4;
+    const Status status = is_command ? add_command(listed, added, *handlers.back())
+                                     : add_route(listed, added, *handlers.back());
     if (!status.is_ok()) return status;
   }
   return added;

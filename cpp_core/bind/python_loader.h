@@ -40,7 +40,8 @@ class AppLoader final : public modules::Loader {
   explicit AppLoader(py::object report);
   ~AppLoader() override;  // takes the GIL
 
-  // A list of (prefix: bytes, framing: str, function).
+  // A list of (prefix: bytes, framing: str, function) and of (name: bytes, minimum: int, maximum:
+  // int or None, function).
   void set_routes(py::list routes) { routes_ = std::move(routes); }
   std::string_view suffix() const override { return {}; }
   Result<std::unique_ptr<modules::Image>> open(const modules::OpenRequest& request) override;

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/limits.h"
+#include "modules/command_name.h"
 #include "modules/native_image.h"
 #include "modules/prefix_index.h"
 
@@ -19,6 +20,7 @@ namespace {
 // The structs of ABI 1.0, whose fields every module has.
 constexpr size_t kModuleBytesMin = offsetof(hrmr_module, unload) + sizeof(hrmr_module::unload);
 constexpr size_t kRouteBytesMin = offsetof(hrmr_route, context) + sizeof(hrmr_route::context);
+constexpr size_t kCommandBytesMin = offsetof(hrmr_command, context) + sizeof(hrmr_command::context);
 constexpr size_t kTimerBytesMin = offsetof(hrmr_timer, context) + sizeof(hrmr_timer::context);
 
 // One run of a module's load, behind the hrmr_load that it is handed.
@@ -28,7 +30,7 @@ struct LoadCall : hrmr_load {
   Registrations added;
   PrefixIndex prefixes;
   std::string error;          // given to set_error
-  std::string refused_error;  // of the first add_route or add_timer that failed
+  std::string refused_error;  // of the first add_route, add_command or add_timer that failed
 };
 
 // One run of a module's save_state, behind the hrmr_save that it is handed.
@@ -90,6 +92,42 @@ int add_route(hrmr_load* load, const hrmr_route* given) {
   added->run = route.run == HRMR_RUN_POOL ? Run::kPool : Run::kInline;
   added->function = route.function;
   added->context = route.context;
+  call.prefixes.add(*added);
+  call.added.routes.push_back(std::move(added));
+  return HRMR_OK;
+}
+
+int add_command(hrmr_load* load, const hrmr_command* given) {
+  if (load == nullptr) return HRMR_BAD_ARGUMENT;
+  auto& call = *static_cast<LoadCall*>(load);
+  if (given == nullptr || given->size < kCommandBytesMin) {
+    return refuse(call, HRMR_BAD_ARGUMENT, "add_command: the command's `size` is not set");
+  }
+  const hrmr_command command = read_sized(*given);
+  auto added = std::make_unique<Route>();
+  added->prefix = command_name(view(command.name));
+  added->framing = RouteFraming::kCommand;
+  const Status allowed = check_prefix(added->prefix, added->framing);
+  if (!allowed.is_ok()) return refuse(call, HRMR_BAD_ARGUMENT, allowed.message());
+  const std::string name = shown(*added);
+  if (command.run > HRMR_RUN_POOL) {
+    return refuse(call, HRMR_BAD_ARGUMENT,
+                  name + ": run " + std::to_string(command.run) + " is unknown");
+  }
+  if (command.function == nullptr) {
+    return refuse(call, HRMR_BAD_ARGUMENT, name + " has no function");
+  }
+  if (command.arguments_min > command.arguments_max) {
+    return refuse(call, HRMR_BAD_ARGUMENT, name + ": arguments_min is above arguments_max");
+  }
+  if (call.prefixes.find_conflict(added->prefix, added->framing) != nullptr) {
+    return refuse(call, HRMR_CONFLICT, name + " is registered twice by this module");
+  }
+  added->run = command.run == HRMR_RUN_POOL ? Run::kPool : Run::kInline;
+  added->command = command.function;
+  added->arguments_min = command.arguments_min;
+  added->arguments_max = command.arguments_max;
+  added->context = command.context;
   call.prefixes.add(*added);
   call.added.routes.push_back(std::move(added));
   return HRMR_OK;
@@ -200,6 +238,7 @@ std::string save_fault(const hrmr_module& entry, SaveCall& call, void* state) {
 
 void fill_load_functions(hrmr_host& host) {
   host.add_route = add_route;
+  host.add_command = add_command;
   host.add_timer = add_timer;
   host.config = config;
   host.set_error = set_error;

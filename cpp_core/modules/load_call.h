@@ -13,8 +13,8 @@
 
 namespace hrmr::modules {
 
-// The host-table functions of loading and saving: add_route, add_timer, config, set_error, save,
-// save_error, log. The server adds those of replies, and size, abi and version.
+// The host-table functions of loading and saving: add_route, add_command, add_timer, config,
+// set_error, save, save_error, log. The server adds those of replies, and size, abi and version.
 void fill_load_functions(hrmr_host& host);
 
 // What is wrong with the exported struct of the module in the file of that name; empty: nothing.

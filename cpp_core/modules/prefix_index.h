@@ -2,7 +2,8 @@
 // another would collide with. (RouteTable answers requests; this answers registrations.)
 //
 // `line` and `http` tell their requests apart, so they may share a prefix. A raw route takes every
-// request that begins with its prefix, so it shares that prefix with no other route.
+// request that begins with its prefix, so it shares that prefix with no other route. Commands share
+// with all but commands: each can be called as an array whatever lines look like.
 //
 // Lifetime: the routes outlive the index. Threads: a value; no sharing.
 #pragma once
@@ -23,8 +24,10 @@ class PrefixIndex {
     if (found == holders_.end()) return nullptr;
     for (const Route* holder : found->second) {
       if (holder == nullptr) continue;
+      if (holder->framing == framing) return holder;
+      if (holder->framing == RouteFraming::kCommand || framing == RouteFraming::kCommand) continue;
       const bool is_raw = holder->framing == RouteFraming::kRaw || framing == RouteFraming::kRaw;
-      if (is_raw || holder->framing == framing) return holder;
+      if (is_raw) return holder;
     }
     return nullptr;
   }
@@ -34,7 +37,7 @@ class PrefixIndex {
   }
 
  private:
-  std::unordered_map<std::string_view, std::array<const Route*, HRMR_FRAMING_RAW + 1>> holders_;
+  std::unordered_map<std::string_view, std::array<const Route*, kRouteFramings>> holders_;
 };
 
 }  // namespace hrmr::modules

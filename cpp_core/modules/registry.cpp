@@ -382,7 +382,7 @@ Status ModuleRegistry::adopt(Step& step, Registrations registrations) {
     route->module = step.candidate.get();
     Status status = check_prefix(route->prefix, route->framing);
     if (status.is_ok() && own.find_conflict(route->prefix, route->framing) != nullptr) {
-      status = Status::error("prefix '" + route->prefix + "' is registered twice by this module");
+      status = Status::error(shown(*route) + " is registered twice by this module");
     }
     if (!status.is_ok()) return status;
     own.add(*route);
@@ -416,7 +416,7 @@ bool ModuleRegistry::demote_one(const Group& group) {
       continue;
     }
     step.rival = conflict.holder->module;
-    step.fail("prefix '" + conflict.wanted->prefix + "' of module " + step.outcome.name +
+    step.fail(shown(*conflict.wanted) + " of module " + step.outcome.name +
               " is already registered by module " + shown(*conflict.holder->module));
     ++step.known->failed_loads;
     discard(step);

@@ -4,6 +4,7 @@
 
 #include "base/limits.h"
 #include "base/text.h"
+#include "modules/command_name.h"
 
 namespace hrmr::modules {
 
@@ -38,19 +39,29 @@ RouteFraming framing_of_prefix(std::string_view prefix) {
 }
 
 Status check_prefix(std::string_view prefix, RouteFraming framing) {
+  if (framing == RouteFraming::kCommand) return check_command_name(prefix);
   if (prefix.empty()) return Status::error("a prefix must not be empty");
   if (prefix.size() > limits::kPrefixBytesMax) {
     return Status::error("a prefix of " + std::to_string(prefix.size()) + " bytes, more than the " +
                          std::to_string(limits::kPrefixBytesMax) + " allowed, beginning '" +
                          std::string(prefix.substr(0, 32)) + "'");
   }
-  if (framing == RouteFraming::kHttp) return Status::ok();
+  if (framing == RouteFraming::kHttp) {
+    if (!starts_with(prefix, kCallPrefix)) return Status::ok();
+    return Status::error("prefix '" + std::string(prefix) +
+                         "' belongs to HRMR itself: POST /call/NAME calls the command NAME");
+  }
   for (const std::string_view word : kBuiltInWords) {
     if (equals_ignoring_case(prefix, word)) {
       return Status::error("prefix '" + std::string(prefix) + "' belongs to HRMR itself");
     }
   }
   return Status::ok();
+}
+
+std::string shown(const Route& route) {
+  const char* kind = route.framing == RouteFraming::kCommand ? "command '" : "prefix '";
+  return kind + route.prefix + "'";
 }
 
 Status check_interval(uint64_t interval_ms) {

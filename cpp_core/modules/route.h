@@ -1,4 +1,5 @@
-// Route, PeriodicTimer: what a module registers when it loads.
+// Route, PeriodicTimer: what a module registers when it loads. A command is a route with a framing
+// of its own, so that pins, marks, batches and reloads are the same for both.
 //
 // Lifetime: both live as long as the Module whose load registered them. Threads: values that do not
 // change after the load.
@@ -6,6 +7,7 @@
 
 #include <hrmr/abi.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -20,14 +22,19 @@ enum class Run : uint8_t { kInline, kPool, kPython };
 enum class RouteFraming : uint8_t {
   kLine = HRMR_FRAMING_LINE,
   kHttp = HRMR_FRAMING_HTTP,
-  kRaw = HRMR_FRAMING_RAW
+  kRaw = HRMR_FRAMING_RAW,
+  kCommand = HRMR_FRAMING_RAW + 1  // whatever its call was framed in
 };
+inline constexpr size_t kRouteFramings = static_cast<size_t>(RouteFraming::kCommand) + 1;
 
 struct Route {
-  std::string prefix;
+  std::string prefix;  // of a command its name, in capitals
   RouteFraming framing = RouteFraming::kLine;
   Run run = Run::kInline;
-  hrmr_handler function = nullptr;
+  hrmr_handler function = nullptr;         // null: it is a command
+  hrmr_command_handler command = nullptr;  // null: it is none
+  uint32_t arguments_min = 0;              // commands: without the name
+  uint32_t arguments_max = HRMR_ANY_NUMBER;
   void* context = nullptr;
   Module* module = nullptr;
 };
@@ -45,7 +52,11 @@ struct PeriodicTimer {
 RouteFraming framing_of_prefix(std::string_view prefix);
 
 // Whether a module may register that prefix: its length, and that it is not a word of HRMR itself.
+// Of a command: that it is a name (command_name.h), and not one of HRMR's own.
 Status check_prefix(std::string_view prefix, RouteFraming framing);
+
+// "prefix 'PING '", "command 'KV.GET'": for people.
+std::string shown(const Route& route);
 
 // Whether a module may register a timer of that interval.
 Status check_interval(uint64_t interval_ms);

@@ -4,6 +4,8 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "base/limits.h"
+#include "base/text.h"
 
 namespace hrmr::modules {
 
@@ -104,6 +106,7 @@ std::shared_ptr<const RouteTable> RouteTable::build(std::vector<Entry> entries) 
       HRMR_CHECK(same_framing.empty() ||
                  same_framing.back().route->prefix != entries[begin].route->prefix);
       same_framing.push_back(entries[begin]);
+      if (framing == RouteFraming::kCommand) table->commands_.push_back(entries[begin].route);
     }
     table->tries_.at(static_cast<size_t>(framing)).build(same_framing);
   }
@@ -112,6 +115,15 @@ std::shared_ptr<const RouteTable> RouteTable::build(std::vector<Entry> entries) 
 
 RouteMatch RouteTable::match(RouteFraming framing, std::string_view bytes) const {
   return tries_[static_cast<size_t>(framing)].match(bytes);
+}
+
+RouteMatch RouteTable::match_command(std::string_view name) const {
+  char capitals[limits::kCommandNameBytesMax];
+  if (name.size() > sizeof capitals) return {};
+  std::transform(name.begin(), name.end(), capitals, ascii_upper);
+  const RouteMatch longest = match(RouteFraming::kCommand, {capitals, name.size()});
+  const bool is_all = longest.route != nullptr && longest.route->prefix.size() == name.size();
+  return is_all ? longest : RouteMatch();
 }
 
 bool RouteTable::has(RouteFraming framing) const {

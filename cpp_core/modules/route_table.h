@@ -38,6 +38,10 @@ class RouteTable {
 
   // The longest prefix of `bytes` among the routes of that framing.
   RouteMatch match(RouteFraming framing, std::string_view bytes) const;
+  // The command of that name, in any case.
+  RouteMatch match_command(std::string_view name) const;
+  // All commands, by name.
+  const std::vector<const Route*>& commands() const { return commands_; }
   // There is a route of that framing at all (so that connections skip what nobody asked for).
   bool has(RouteFraming framing) const;
   size_t size() const;
@@ -72,7 +76,8 @@ class RouteTable {
 
   RouteTable() = default;
 
-  std::array<Trie, HRMR_FRAMING_RAW + 1> tries_;  // by framing
+  std::array<Trie, kRouteFramings> tries_;  // by framing
+  std::vector<const Route*> commands_;
 };
 
 }  // namespace hrmr::modules

@@ -26,9 +26,11 @@ Connection::Connection(Shard& shard, Fd fd, const net::Peer& peer)
     : shard_(shard), fd_(std::move(fd)) {
   stream_.owner = this;
   stream_.peer = peer;
+  stream_.session.id = shard_.next_connection_id();
 }
 
 Status Connection::open() {
+  stream_.session.opened_ms = shard_.loop().now_ms();
   patience_.begin(shard_.loop().now_ms());
   arm_timer();
   return shard_.loop().add(fd_.get(), *this, kEvents);
@@ -403,6 +405,10 @@ void Connection::on_command_done(std::string_view reply) {
   shard_.lend_output(stream_);
   stream_.output.append(reply);
   turn();
+}
+
+void Connection::visit_streams(const std::function<void(const Stream&)>& visit) {
+  shard_.visit_streams(visit);
 }
 
 void Connection::on_hold_over(bool has_waited_in_vain) {

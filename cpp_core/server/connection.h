@@ -46,6 +46,7 @@ class Connection final : public net::Source,
   void on_piece(Piece& piece) override;
   void on_command_done(std::string_view reply) override;
   void on_hold_over(bool has_waited_in_vain) override;
+  void visit_streams(const std::function<void(const Stream&)>& visit) override;
 
  private:
   friend class Shard;

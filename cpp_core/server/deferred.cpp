@@ -23,11 +23,15 @@ Deferred::Deferred(const Call& call)
       owner_(call.owner),
       log_(call.log),
       reply_{wire::ReplyWriter(output_, facts_with(call.facts, date_)), {}, nullptr, this} {
+  if (route_.framing == modules::RouteFraming::kCommand) {
+    reply_.values.emplace(reply_.writer, call.facts.form);
+  }
   module().defer_begins();
 }
 
 void Deferred::complete() {
-  if (!reply_.refusal.empty() && !reply_.writer.has_failed()) fail_reply(reply_, route_, log_);
+  const bool is_failure = lacks_value(reply_) || !reply_.refusal.empty();
+  if (is_failure && !reply_.writer.has_failed()) fail_reply(reply_, route_, log_);
   send_off();
 }
 

@@ -5,6 +5,7 @@
 
 #include "base/text.h"
 #include "server/http_route.h"
+#include "wire/arguments.h"
 #include "wire/first_line.h"
 #include "wire/framer.h"
 #include "wire/http1_verdict.h"
@@ -19,32 +20,16 @@ using wire::Framing;
 
 namespace {
 
-// The answer of a RELOAD on its way from the reload thread to the loop of who asked.
-class ReloadAnswer final : public net::Letter {
- public:
-  ReloadAnswer(StreamOwner& owner, std::function<std::string(const std::string& text)> wording)
-      : owner_(owner), wording_(std::move(wording)) {}
-  void on_delivery() override {
-    owner_.on_command_done(wording_ ? wording_(text) : text);
-    delete this;
-  }
-  std::string text;
+constexpr std::string_view kRespTimeoutReply =
+    "-ERR Protocol error: the command did not come in time\r\n";
+constexpr std::string_view kUnbalancedReply =
+    "-ERR Protocol error: unbalanced quotes in request\r\n";
 
- private:
-  StreamOwner& owner_;
-  std::function<std::string(const std::string& text)> wording_;
-};
-
-std::vector<std::string> split_words(std::string_view text) {
-  std::vector<std::string> words;
-  while (!text.empty()) {
-    const size_t begin = text.find_first_not_of(' ');
-    if (begin == std::string_view::npos) break;
-    const size_t end = std::min(text.find(' ', begin), text.size());
-    words.emplace_back(text.substr(begin, end - begin));
-    text.remove_prefix(end);
-  }
-  return words;
+void begin_request(Session& session, wire::Request& request) {
+  request.is_silent = session.take_silence();
+  if (request.framing != Framing::kResp) return;
+  session.speaks_resp = true;
+  request.form = session.form();
 }
 
 }  // namespace
@@ -108,6 +93,11 @@ Step Dispatcher::choose_framing(Stream& stream) {
     }
   }
   if (stream.framer.get() != nullptr) return Step::kDone;
+  if (input.front() == '*') {
+    stream.protocol = Protocol::kText;
+    stream.framer.choose(Framing::kResp, frame_limits_);
+    return Step::kDone;
+  }
   if (stream.protocol == Protocol::kUndecided) return choose_opening(stream, input);
   stream.framer.choose(Framing::kLine, frame_limits_);
   return Step::kDone;
@@ -158,6 +148,10 @@ Step Dispatcher::frame(Stream& stream) {
     case wire::FrameKind::kNeedMore:
       stream.input.consume(frame.consumed);
       return need_more(stream);
+    case wire::FrameKind::kEmpty:
+      stream.input.consume(frame.consumed);
+      stream.framer.reset();
+      return Step::kDone;
     case wire::FrameKind::kInterim:
       if (stream.batch == nullptr) {
         stream.output.append(frame.reply);
@@ -172,7 +166,10 @@ Step Dispatcher::frame(Stream& stream) {
   }
   // The views stay good: consuming moves nothing, and nothing is read before they are done with.
   stream.input.consume(frame.consumed);
-  if (stream.protocol == Protocol::kText) stream.framer.reset();
+  if (stream.protocol == Protocol::kText) {
+    stream.framer.reset();
+    begin_request(stream.session, exchange.request);
+  }
   exchange.headers = headers_.items;
   exchange.header_count = exchange.request.framing == Framing::kHttp ? headers_.count : 0;
   return route(stream, exchange);
@@ -190,22 +187,24 @@ Step Dispatcher::need_more(Stream& stream) {
 
 Step Dispatcher::route(Stream& stream, const Exchange& framed) {
   Exchange exchange = framed;
-  const wire::Request& request = exchange.request;
+  wire::Request& request = exchange.request;
   Step step = Step::kDone;
   if (request.framing == Framing::kLine && route_command(stream, exchange, step)) return step;
 
-  const modules::RouteMatch match = match_of(exchange);
+  modules::RouteMatch match = find_route(stream, exchange);
+  if (is_call_of_other_site(exchange)) match = {};
   if (route_admin(stream, exchange, match, step)) return step;
   exchange.route = match.route;
+  const bool is_no_route = request.framing == Framing::kLine && !request.name.empty();
+  if (is_no_route && !wire::is_balanced(request.bytes)) return refuse(stream, kUnbalancedReply);
   const bool is_pooled =
       match.route != nullptr && match.mark == RouteMark::kNone && match.route->run != Run::kInline;
   if (is_pooled && (stream.batch == nullptr || stream.batch->where() == match.route->run)) {
     return enqueue(stream, exchange, match.route->run);
   }
   if (stream.batch != nullptr) return park(stream, exchange);
-  if (match.route == nullptr) {
-    return fail_unrouted(stream, request);
-  }
+  requests_.store(requests_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  if (match.route == nullptr) return answer_unrouted(stream, exchange);
   if (match.mark == RouteMark::kHold) return hold(stream, exchange);
   if (match.mark == RouteMark::kReject) return refuse_reloading(stream, exchange);
   return answer_inline(stream, exchange);
@@ -227,28 +226,11 @@ Step Dispatcher::fail_unrouted(Stream& stream, const wire::Request& request) {
   return stream.closes ? Step::kClosing : Step::kDone;
 }
 
-// The built-in words, unless a route has claimed more of the line than the word ("CLOSE THE DOOR").
-bool Dispatcher::route_command(Stream& stream, const Exchange& exchange, Step& step) {
-  Command command{};
-  const std::string_view line = exchange.request.bytes;
-  if (!parse_command(line, command)) return false;
-  if (!command.arguments.empty()) {
-    const modules::RouteMatch match = table_->match(RouteFraming::kLine, line);
-    const size_t word_bytes = line.size() - command.arguments.size();
-    if (match.route != nullptr && match.route->prefix.size() > word_bytes) return false;
-  }
-  step = stream.batch != nullptr ? park(stream, exchange) : run_command(stream, command);
-  return true;
-}
-
 Step Dispatcher::answer_inline(Stream& stream, const Exchange& exchange) {
-  const Call call{exchange,
-                  facts_for(stream, exchange.request),
-                  stream.peer_name(),
-                  loop_,
-                  *stream.owner,
-                  control_.log(),
-                  true};
+  const Call call{exchange,           facts_for(stream, exchange.request),
+                  stream.peer_name(), loop_,
+                  *stream.owner,      control_.log(),
+                  arguments_,         true};
   const Answered answered = answer(call, stream.output);
   if (answered == Answered::kForPool) return enqueue(stream, exchange, Run::kPool);
   if (answered == Answered::kDeferred) {
@@ -265,6 +247,7 @@ Step Dispatcher::enqueue(Stream& stream, const Exchange& exchange, Run where) {
   Exchange added = exchange;
   added.request.keep_alive = facts_for(stream, exchange.request).keep_alive;
   batch.add(added);
+  requests_.store(requests_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   exchange.route->module->pin(loop_.index());
   const bool is_last = !added.request.keep_alive;
   const bool is_full = batch.count() >= batch_requests_max_;
@@ -452,84 +435,13 @@ void Dispatcher::time_out(Stream& stream, bool is_body) {
         wire::classify_opening(stream.input.view(), true, frame_limits_.line_bytes_max);
     is_http = opening == Opening::kHttp || opening == Opening::kHttpLike;
   }
+  const wire::Framer* const framer = stream.framer.get();
+  if (framer != nullptr && framer->framing() == Framing::kResp) {
+    (void)refuse(stream, kRespTimeoutReply);
+    return;
+  }
   const auto verdict = is_body ? wire::Verdict::kBodyTimeout : wire::Verdict::kHeadTimeout;
   (void)refuse(stream, is_http ? wire::refused(verdict).reply : wire::kLineTimeoutReply);
-}
-
-Step Dispatcher::run_bare_command(Stream& stream) {
-  Command command{};
-  if (!parse_command(stream.input.view(), command) || !command.arguments.empty()) {
-    return Step::kNeedMore;
-  }
-  stream.protocol = Protocol::kText;
-  stream.framer.reset();
-  stream.input.clear();
-  return run_command(stream, command);
-}
-
-Step Dispatcher::run_command(Stream& stream, const Command& command) {
-  if (command.word == Word::kClose) {
-    stream.closes = true;
-    return Step::kClosing;
-  }
-  if (command.word == Word::kAuth) return run_auth(stream, command.arguments);
-  const Access access = admin_.access(stream.peer, stream.has_shown_token);
-  if (access != Access::kGranted) return refuse_command(stream, command, access);
-  if (command.word == Word::kReload) return start_reload(stream, command.arguments, {});
-  stream.output.append("OK shutting down\n");
-  stream.closes = true;
-  control_.begin_shutdown();
-  return Step::kClosing;
-}
-
-Step Dispatcher::refuse_command(Stream& stream, const Command& command, Access access) {
-  const std::string word = command.word == Word::kReload ? "RELOAD" : "SHUTDOWN";
-  const char* why = access == Access::kNeedsToken
-                        ? " needs the admin token: send AUTH and the token first"
-                        : " is taken from this machine only; to take it from anywhere, "
-                          "start hrmr with --admin any";
-  return fail(stream, wire::Request(), 403, word + why);
-}
-
-Step Dispatcher::start_reload(Stream& stream, std::string_view names, ReloadWording wording) {
-  std::vector<std::string> only = split_words(names);
-  if (only.size() > limits::kReloadNamesMax) {
-    const std::string why =
-        "RELOAD takes at most " + std::to_string(limits::kReloadNamesMax) + " names at once";
-    if (!wording) return fail(stream, wire::Request(), 400, why);
-    stream.output.append(wording("ERR " + why + "\n"));
-    return stream.closes ? Step::kClosing : Step::kDone;
-  }
-  stream.is_away = true;
-  auto* reply = new ReloadAnswer(*stream.owner, std::move(wording));
-  net::EventLoop* loop = &loop_;
-  control_.reload(std::move(only), [reply, loop](std::string text) {
-    reply->text = std::move(text);
-    loop->post(*reply);
-  });
-  return Step::kAway;
-}
-
-// "RELOAD", "RELOAD name ...", "CLOSE", "SHUTDOWN", "AUTH token", in any case.
-bool Dispatcher::parse_command(std::string_view line, Command& command) {
-  const size_t end = std::min(line.find(' '), line.size());
-  const std::string_view word = line.substr(0, end);
-  command.arguments = line.substr(end);
-  if (equals_ignoring_case(word, "RELOAD")) {
-    command.word = Word::kReload;
-    return true;
-  }
-  if (equals_ignoring_case(word, "AUTH")) {
-    command.word = Word::kAuth;
-    return true;
-  }
-  if (!command.arguments.empty()) return false;
-  if (equals_ignoring_case(word, "CLOSE")) {
-    command.word = Word::kClose;
-    return true;
-  }
-  command.word = Word::kShutdown;
-  return equals_ignoring_case(word, "SHUTDOWN");
 }
 
 void Dispatcher::unpin_all(Batch& batch, const Exchange* except) {
@@ -566,10 +478,11 @@ Batch& Dispatcher::take_free_batch(Stream& stream, Run where) {
 
 // The last reply before a shutdown says so, when nothing is left to be answered behind it.
 wire::ReplyFacts Dispatcher::facts_for(const Stream& stream, const wire::Request& request) {
-  wire::ReplyFacts facts = facts_of(request, date());
+  const bool is_http = request.framing == Framing::kHttp;
+  wire::ReplyFacts facts = facts_of(request, is_http ? date() : std::string_view());
   const bool is_last =
       stream.input.is_empty() && (stream.resting == nullptr || !stream.resting->has_left());
-  if (stream.is_draining && request.framing == Framing::kHttp && is_last) {
+  if (stream.is_draining && is_http && is_last) {
     facts.keep_alive = false;
   }
   return facts;

@@ -9,6 +9,7 @@
 // Threads: one per shard, on its loop.
 #pragma once
 
+#include <atomic>
 #include <ctime>
 #include <functional>
 #include <memory>
@@ -25,6 +26,17 @@
 
 namespace hrmr::server {
 
+struct BuiltIn;
+
+// What INFO tells.
+struct ServerFacts {
+  uint16_t port = 0;
+  uint64_t uptime_s = 0;
+  size_t connections = 0;
+  uint64_t connections_total = 0;
+  uint64_t requests = 0;
+};
+
 // What the built-in commands and the batches need of the server.
 class Control {
  public:
@@ -34,6 +46,9 @@ class Control {
   virtual work::WorkerPool& pool(modules::Run where) = 0;
   virtual void drained(modules::Module* module) = 0;
   virtual Log& log() = 0;
+  virtual ServerFacts server_facts() { return {}; }
+  // What serves now, by name.
+  virtual std::vector<modules::ModuleInfo> modules() { return {}; }
 
  protected:
   ~Control() = default;
@@ -82,7 +97,10 @@ class Dispatcher {
   // The peer did not send the rest of its request in time: answers that, and closes.
   void time_out(Stream& stream, bool is_body);
   // AUTH: the peer shows the admin token. What was wrong is counted, and told to the log.
+  bool has_token() const { return admin_.has_token(); }
   Authenticated authenticate(Stream& stream, std::string_view user, std::string_view token);
+  // Handled so far, commands or not. Any thread.
+  uint64_t requests() const { return requests_.load(std::memory_order_relaxed); }
   // Forgets the batches that are not away; the stream's connection is closed.
   void drop(Stream& stream);
 
@@ -125,6 +143,14 @@ class Dispatcher {
   modules::RouteMatch match_of(Exchange& exchange) const;
   Step fail_unrouted(Stream& stream, const wire::Request& request);
   bool route_command(Stream& stream, const Exchange& exchange, Step& step);
+  modules::RouteMatch find_route(const Stream& stream, Exchange& exchange) const;
+  static bool is_call_of_other_site(const Exchange& exchange);
+  Step answer_unrouted(Stream& stream, const Exchange& exchange);
+  Step run_built_in(Stream& stream, const wire::Request& request, const BuiltIn& built_in);
+  Step run_own_word(Stream& stream, const wire::Request& request, std::string_view name);
+  static std::string word_reload(const wire::ReplyFacts& facts, std::string_view text);
+  Step shut_down(Stream& stream, const wire::Request& request);
+  void say(Stream& stream, const wire::Request& request, std::string_view text);
   Step answer_inline(Stream& stream, const Exchange& exchange);
   Step enqueue(Stream& stream, const Exchange& exchange, modules::Run where);
   Step park(Stream& stream, const Exchange& exchange);
@@ -140,7 +166,7 @@ class Dispatcher {
   Step refuse(Stream& stream, std::string_view reply);
   Step run_command(Stream& stream, const Command& command);
   Step start_reload(Stream& stream, std::string_view names, ReloadWording wording);
-  Step refuse_command(Stream& stream, const Command& command, Access access);
+  bool may_administer(Stream& stream, const wire::Request& request, std::string_view word);
   Step run_auth(Stream& stream, std::string_view arguments);
   void warn_of_wrong_token(const Stream& stream);
   static bool is_admin_request(const wire::Request& request);
@@ -172,6 +198,8 @@ class Dispatcher {
   std::vector<Batch*> free_batches_;
   HeldStreams held_;
   TurnEnd turn_end_;
+  std::vector<wire::Text> arguments_;  // of the command that runs inline
+  std::atomic<uint64_t> requests_{0};  // counted by the loop alone
   uint64_t overload_warned_ms_ = 0;
   uint64_t wrong_tokens_ = 0;  // since the log was told
   uint64_t wrong_token_warned_ms_ = 0;

@@ -5,8 +5,10 @@
 #include <type_traits>
 
 #include "base/call_site.h"
+#include "base/text.h"
 #include "server/host_table.h"
 #include "server/piece.h"
+#include "wire/arguments.h"
 
 namespace hrmr::server {
 namespace {
@@ -40,6 +42,37 @@ hrmr_request module_view(const Exchange& exchange, std::string_view peer) {
   return view;
 }
 
+// The arguments, with the name in front, and then the command. What is wrong with them is the
+// caller's fault, and answered here.
+int call_command(const Call& call, hrmr_reply& reply) {
+  const wire::Request& request = call.exchange.request;
+  const modules::Route& route = *call.exchange.route;
+  const std::string_view wrong = wire::read_arguments(request, call.arguments);
+  if (!wrong.empty()) {
+    reply.writer.fail(400, wrong);
+    return HRMR_OK;
+  }
+  const size_t count = call.arguments.size() - 1;
+  if (count < route.arguments_min || count > route.arguments_max) {
+    reply.writer.fail(400, wrong_arity_text(route.prefix));
+    return HRMR_OK;
+  }
+  hrmr_call view{};
+  view.size = sizeof(hrmr_call);
+  view.arguments = reinterpret_cast<const hrmr_bytes*>(call.arguments.data() + 1);
+  view.count = count;
+  view.name = bytes_of(request.name);
+  view.peer = bytes_of(call.peer);
+  const modules::Module& module = *route.module;
+  const CallScope scope(
+      {module.name(), module.generation(), route.prefix, true, request.bytes.size()});
+  try {
+    return route.command(&view, &reply, route.context);
+  } catch (...) {
+    return HRMR_FAILED;
+  }
+}
+
 // Where a request enters a module. A C++ exception must not leave one (abi.h); one that does all
 // the same ends here and not the server.
 int call_guarded(const modules::Route& route, const hrmr_request& request, hrmr_reply& reply) {
@@ -62,6 +95,8 @@ wire::ReplyFacts facts_of(const wire::Request& request, std::string_view date) {
   facts.keep_alive = request.keep_alive;
   facts.http_minor = request.http_minor;
   facts.date = date;
+  facts.form = request.form;
+  facts.is_silent = request.is_silent;
   return facts;
 }
 
@@ -72,14 +107,33 @@ void fail_reply(hrmr_reply& reply, const modules::Route& route, Log& log) {
   log.error("module." + module, "the handler of '" + route.prefix + "' failed" + why);
 }
 
+bool lacks_value(hrmr_reply& reply) {
+  if (!reply.values.has_value()) return false;
+  if (reply.refusal.empty()) reply.refusal = reply.values->fault();
+  return !reply.refusal.empty();
+}
+
+std::string wrong_arity_text(std::string_view command) {
+  std::string text = "wrong number of arguments for '";
+  for (const char c : command) text += ascii_lower(c);
+  return text + "' command";
+}
+
 Answered answer(const Call& call, Output& out) {
   const modules::Route& route = *call.exchange.route;
-  const hrmr_request request = module_view(call.exchange, call.peer);
   hrmr_reply reply{wire::ReplyWriter(out, call.facts), {}, &call, nullptr};
-  const int result = call_guarded(route, request, reply);
+  int result = HRMR_OK;
+  if (route.framing == modules::RouteFraming::kCommand) {
+    reply.values.emplace(reply.writer, call.facts.form);
+    result = call_command(call, reply);
+    if (call.arguments.capacity() > limits::kArgumentsKept) call.arguments = {};
+  } else {
+    result = call_guarded(route, module_view(call.exchange, call.peer), reply);
+  }
   if (reply.is_for_pool) return Answered::kForPool;
   if (reply.call == nullptr) return Answered::kDeferred;
-  if (result != HRMR_OK && !reply.writer.has_failed()) {
+  const bool is_failure = result != HRMR_OK || lacks_value(reply);
+  if (is_failure && !reply.writer.has_failed()) {
     // That the peer is gone is no fault of the handler's.
     const bool is_gone = reply.channel != nullptr && reply.channel->is_gone();
     if (is_gone) {
@@ -144,7 +198,8 @@ void Batch::run() {
   while (next_ < count_ && !closes_ && !is_deferred_ && !output_.is_high(output_bytes_max_)) {
     const Exchange& exchange = exchanges_[next_++];
     const wire::ReplyFacts facts = facts_of(exchange.request, {date_, kHttpDateBytes});
-    const Answered answered = answer({exchange, facts, peer_, loop_, *owner_, log_}, output_);
+    const Answered answered =
+        answer({exchange, facts, peer_, loop_, *owner_, log_, arguments_}, output_);
     aborts_ = answered == Answered::kAborts;
     closes_ = aborts_ || answered == Answered::kCloses;
     is_deferred_ = answered == Answered::kDeferred;

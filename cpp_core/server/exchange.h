@@ -10,6 +10,7 @@
 #include <array>
 #include <cstddef>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -46,12 +47,20 @@ struct Call {
   net::EventLoop& loop;  // of the connection
   BatchOwner& owner;     // gets the reply if the function defers it
   Log& log;
+  std::vector<wire::Text>& arguments;  // scratch of the thread: a command's are put there
   bool may_move = false;  // on the loop: the function may ask to be called on the pool instead
 };
 
 // kDeferred: there is no reply yet. It may be on its way to the loop by now, even completed.
 // kForPool: there is none, and the function is to be called again, on the pool.
 enum class Answered : uint8_t { kStaysOpen, kCloses, kAborts, kDeferred, kForPool };
+
+// Whether it is a command's reply whose value is not complete, or of which the host has refused a
+// part; `refusal` then says why.
+bool lacks_value(hrmr_reply& reply);
+
+// "wrong number of arguments for 'kv.get' command"
+std::string wrong_arity_text(std::string_view command);
 
 // Calls the function and completes the reply, whatever the function did. The reply is appended to
 // `out`; a failure that the function did not word itself is logged. Any thread that may run the
@@ -130,6 +139,7 @@ class Batch final : public work::Job, public net::Letter {
   std::vector<wire::Header> headers_;
   Exchange parked_;
   bool has_parked_ = false;
+  std::vector<wire::Text> arguments_;  // of the command that runs
   Output output_;
   bool closes_ = false;
   bool aborts_ = false;

@@ -24,29 +24,38 @@ const char* reason_of(wire::WriteResult result) {
 }
 
 int note(hrmr_reply* reply, wire::WriteResult result, std::string_view what) {
-  if (result != wire::WriteResult::kOk && reply->refusal.empty()) {
-    reply->refusal.append(what).append(" was refused: ").append(reason_of(result));
-  }
-  return static_cast<int>(result);
+  return note_refusal(reply, result, what);
+}
+
+// A command answers with a value; bytes of a body would be no answer that its client could read.
+bool is_command(hrmr_reply* reply) {
+  if (!reply->values.has_value()) return false;
+  if (reply->refusal.empty()) reply->refusal = "a command answers with a value, not with a body";
+  return true;
 }
 
 int reply_write(hrmr_reply* reply, hrmr_bytes bytes) {
+  if (is_command(reply)) return HRMR_BAD_ARGUMENT;
   return note(reply, reply->writer.write(view(bytes)), "a write");
 }
 char* reply_reserve(hrmr_reply* reply, size_t size) {
+  if (is_command(reply)) return nullptr;
   char* room = reply->writer.reserve(size);
   if (room == nullptr) (void)note(reply, wire::WriteResult::kTooLarge, "a reserve");
   return room;
 }
 int reply_commit(hrmr_reply* reply, size_t size) {
+  if (is_command(reply)) return HRMR_BAD_ARGUMENT;
   return note(reply, reply->writer.commit(size), "a commit");
 }
 int reply_status(hrmr_reply* reply, int status) {
+  if (is_command(reply)) return HRMR_BAD_ARGUMENT;
   const wire::WriteResult result = reply->writer.set_status(status);
   if (result == wire::WriteResult::kOk) return HRMR_OK;
   return note(reply, result, "status " + std::to_string(status));
 }
 int reply_header(hrmr_reply* reply, hrmr_bytes name, hrmr_bytes value) {
+  if (is_command(reply)) return HRMR_BAD_ARGUMENT;
   const wire::WriteResult result = reply->writer.add_header(view(name), view(value));
   if (result == wire::WriteResult::kOk) return HRMR_OK;
   return note(reply, result, "header '" + std::string(view(name)) + "'");
@@ -56,6 +65,7 @@ int refuse_file(hrmr_reply* reply, int result, std::string why) {
   return result;
 }
 int reply_send_file(hrmr_reply* reply, int fd, uint64_t offset, uint64_t length) {
+  if (is_command(reply)) return HRMR_BAD_ARGUMENT;
   struct stat status {};
   if (::fstat(fd, &status) != 0 || !S_ISREG(status.st_mode)) {
     return refuse_file(reply, HRMR_BAD_ARGUMENT, "it is no regular file");
@@ -73,7 +83,10 @@ int reply_send_file(hrmr_reply* reply, int fd, uint64_t offset, uint64_t length)
   range.left = length;
   return note(reply, reply->writer.send_file(std::move(range)), "a file");
 }
-int reply_stream(hrmr_reply* reply, int64_t length) { return begin_stream(*reply, length); }
+int reply_stream(hrmr_reply* reply, int64_t length) {
+  if (is_command(reply)) return HRMR_BAD_ARGUMENT;
+  return begin_stream(*reply, length);
+}
 int reply_flush(hrmr_reply* reply, uint32_t wait_ms) { return flush_stream(*reply, wait_ms); }
 int reply_close(hrmr_reply* reply) {
   reply->writer.close_after();
@@ -99,7 +112,9 @@ void drop(hrmr_reply* reply) {
   if (reply != nullptr && reply->deferred != nullptr) reply->deferred->drop();
 }
 int to_pool(hrmr_reply* reply) {
-  if (reply->call == nullptr || !reply->call->may_move) return HRMR_TOO_LATE;
+  // A command's arguments are decoded where they lie, and can be read once.
+  const bool is_called_once = reply->values.has_value();
+  if (reply->call == nullptr || !reply->call->may_move || is_called_once) return HRMR_TOO_LATE;
   reply->call = nullptr;
   reply->writer.abandon();
   reply->is_for_pool = true;
@@ -120,6 +135,7 @@ hrmr_host make_host_table() {
   host.header = reply_header;
   host.close = reply_close;
   host.fail = reply_fail;
+  fill_value_functions(host);
   host.extension = extension;
   host.defer = defer;
   host.complete = complete;
@@ -132,6 +148,13 @@ hrmr_host make_host_table() {
 }
 
 }  // namespace
+
+int note_refusal(hrmr_reply* reply, wire::WriteResult result, std::string_view what) {
+  if (result != wire::WriteResult::kOk && reply->refusal.empty()) {
+    reply->refusal.append(what).append(" was refused: ").append(reason_of(result));
+  }
+  return static_cast<int>(result);
+}
 
 const hrmr_host& host_table() {
   static const hrmr_host table = make_host_table();

@@ -114,6 +114,7 @@ Status Server::start(modules::ReloadReport& loaded) {
     unix_socket_.close();
     return opened;
   }
+  started_ms_ = monotonic_ms();
   if (options_.crash_report) crash_signals_.emplace();
   const Status started = start_threads();
   if (!started.is_ok()) {
@@ -309,6 +310,20 @@ work::WorkerPool& Server::pool(modules::Run where) {
 }
 
 void Server::drained(modules::Module* module) { reload_thread_->drained(module); }
+
+ServerFacts Server::server_facts() {
+  ServerFacts facts;
+  facts.port = port_;
+  facts.uptime_s = (monotonic_ms() - started_ms_) / 1000;
+  facts.connections = connections_.load(std::memory_order_relaxed);
+  facts.connections_total = connections_total_.load(std::memory_order_relaxed);
+  for (const auto& shard : shards_) facts.requests += shard->dispatcher().requests();
+  return facts;
+}
+
+uint64_t Server::next_connection_id() {
+  return connections_total_.fetch_add(1, std::memory_order_relaxed) + 1;
+}
 
 Place Server::take_place(const net::Peer& peer) {
   Place place = Place::kServerFull;

@@ -59,7 +59,7 @@ class Server final : public ShardOwner, public modules::Publisher {
   // Announces a module without a file; it is loaded at the next reload, which start() does too.
   void announce_inline_module(const std::string& name, modules::Loader& loader, uint64_t revision);
   // What was published last, by name. Any thread; waits for nothing.
-  std::vector<modules::ModuleInfo> modules();
+  std::vector<modules::ModuleInfo> modules() override;
   Log& log() override { return log_; }
   bool is_reload_thread() const { return reload_thread_->is_current_thread(); }
 
@@ -67,6 +67,8 @@ class Server final : public ShardOwner, public modules::Publisher {
   void reload(std::vector<std::string> only, std::function<void(std::string)> done) override;
   work::WorkerPool& pool(modules::Run where) override;
   void drained(modules::Module* module) override;
+  ServerFacts server_facts() override;
+  uint64_t next_connection_id() override;
   Place take_place(const net::Peer& peer) override;
   void give_place(const net::Peer& peer) override;
   void on_drained() override;
@@ -100,6 +102,8 @@ class Server final : public ShardOwner, public modules::Publisher {
   std::unique_ptr<Watch> watch_;               // null: RELOAD only
   std::atomic<size_t> connections_{0};
   net::AddressTable addresses_;
+  std::atomic<uint64_t> connections_total_{0};
+  uint64_t started_ms_ = 0;
   uint16_t port_ = 0;
   net::UnixSocket unix_socket_;
   Fd stopped_fd_;

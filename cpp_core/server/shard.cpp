@@ -125,6 +125,12 @@ void Shard::close_all() {
   }
 }
 
+void Shard::visit_streams(const std::function<void(const Stream&)>& visit) const {
+  for (const Connection* each = connections_; each != nullptr; each = each->next_) {
+    if (each->state_ != Connection::State::kClosed) visit(each->stream_);
+  }
+}
+
 void Shard::check_drained() {
   if (!is_draining_ || connections_ != nullptr || has_drained_) return;
   has_drained_ = true;

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <thread>
 #include <vector>
@@ -28,6 +29,8 @@ enum class Place : uint8_t { kTaken, kServerFull, kAddressFull };
 // What a shard tells its server.
 class ShardOwner : public Control {
  public:
+  // 1, 2, ...: one for each connection that was ever accepted. Any loop.
+  virtual uint64_t next_connection_id() { return 0; }
   // One more connection may be accepted; give_place when it is gone.
   virtual Place take_place(const net::Peer& peer) = 0;
   virtual void give_place(const net::Peer& peer) = 0;
@@ -73,6 +76,8 @@ class Shard final : public net::AcceptHandler, public net::Timer {
   void lend_output(Stream& stream) {
     if (stream.output.capacity() == 0) stream.output.lend(buffers_.take());
   }
+  uint64_t next_connection_id() { return owner_.next_connection_id(); }
+  void visit_streams(const std::function<void(const Stream&)>& visit) const;
   // The connection is closed and nothing of it is away: it is freed at the end of the turn.
   void forget(Connection& connection);
 

@@ -4,6 +4,7 @@
 // Threads: its loop's.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "server/deferred.h"
 #include "server/exchange.h"
 #include "server/piece.h"
+#include "server/session.h"
 #include "wire/framer.h"
 
 namespace hrmr::server {
@@ -21,8 +23,12 @@ namespace hrmr::server {
 // A connection that spoke HTTP stays HTTP; one that spoke anything else never becomes HTTP.
 enum class Protocol : uint8_t { kUndecided, kHttp, kText };
 
+struct Stream;
+
 class StreamOwner : public BatchOwner {
  public:
+  // Shows all streams of this one's loop. On the loop's thread.
+  virtual void visit_streams(const std::function<void(const Stream&)>& /*visit*/) {}
   // A RELOAD of this stream is done. On the loop's thread.
   virtual void on_command_done(std::string_view reply) = 0;
   // The stream's request was held back and may go on (Dispatcher::end_hold), or has waited in vain.
@@ -39,6 +45,7 @@ struct Stream {
   ByteBuffer input;
   Output output;
   wire::FramerSlot framer;
+  Session session;
   Protocol protocol = Protocol::kUndecided;
   bool at_end = false;       // the peer has sent its last byte
   bool is_away = false;      // a batch or a command is under way: the input is not touched

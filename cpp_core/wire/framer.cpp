@@ -6,6 +6,7 @@
 #include "wire/http1_framer.h"
 #include "wire/line_framer.h"
 #include "wire/raw_framer.h"
+#include "wire/resp_framer.h"
 
 namespace hrmr::wire {
 
@@ -27,6 +28,9 @@ Framer& FramerSlot::choose(Framing framing, const FrameLimits& frame_limits) {
       break;
     case Framing::kRaw:
       framer_ = place<RawFramer>();
+      break;
+    case Framing::kResp:
+      framer_ = place<RespFramer>(frame_limits);
       break;
   }
   HRMR_CHECK(framer_ != nullptr);

@@ -1,5 +1,4 @@
-// Framer: finds where one request ends in the bytes of a connection. One subclass per framing; RESP
-// joins as one more.
+// Framer: finds where one request ends in the bytes of a connection. One subclass per framing.
 //
 // A framer is asked again and again with the same unconsumed bytes, of which there are more each
 // time; it keeps in itself how far it has looked, as offsets, so that one byte at a time costs no
@@ -25,11 +24,15 @@ struct FrameLimits {
   size_t head_bytes_max = limits::kHttpHeadBytesMax;
   size_t headers_max = limits::kHttpHeadersMax;  // up to kHttpHeaderSlots
   size_t body_bytes_max = limits::kBodyBytesMax;
+  size_t elements_max = limits::kRespElementsMax;
+  size_t bulk_bytes_max = limits::kRespBulkBytesMax;
+  size_t command_bytes_max = limits::kRespCommandBytesMax;
 };
 
 enum class FrameKind : uint8_t {
   kNeedMore,  // not all there yet; the caller drops `consumed` bytes (empty lines in front)
   kRequest,   // `request` is set; the next one begins `consumed` bytes on
+  kEmpty,     // the `consumed` bytes hold no request; the framing of what follows is chosen anew
   kInterim,   // send `reply` (100 Continue), then ask again; nothing is consumed
   kRefused,  // send `reply` as it is and close; no byte of this connection is read as a request any
              // more
@@ -38,8 +41,8 @@ enum class FrameKind : uint8_t {
 struct Frame {
   FrameKind kind = FrameKind::kNeedMore;
   size_t consumed = 0;
-  std::string_view reply;   // static storage
-  std::string_view reason;  // kRefused: why, for the log; static storage
+  std::string_view reply;   // static storage, or the framer's own
+  std::string_view reason;  // kRefused: why, for the log; as reply
 };
 
 class Framer {

@@ -7,6 +7,7 @@
 
 #include "base/text.h"
 #include "wire/char_class.h"
+#include "wire/json_text.h"
 
 namespace hrmr::wire {
 namespace {
@@ -106,7 +107,8 @@ void ReplyWriter::begin_body(uint64_t expected_bytes) {
   }
   begin_head();
   if (!has_content_type_ && sends_length()) {
-    out_.append("Content-Type: text/plain; charset=utf-8\r\n");
+    out_.append(facts_.form == ValueForm::kJson ? "Content-Type: application/json\r\n"
+                                                : "Content-Type: text/plain; charset=utf-8\r\n");
   }
   if (!facts_.date.empty()) {
     out_.append("Date: ");
@@ -232,6 +234,14 @@ WriteResult ReplyWriter::add_header(std::string_view name, std::string_view valu
 void ReplyWriter::close_after() { closes_ = true; }
 
 void ReplyWriter::fail(int status, std::string_view message, int retry_after_s) {
+  fail_as(status == 503   ? "BUSY"
+          : status == 403 ? "NOPERM"
+                          : "ERR",
+          message, status, retry_after_s);
+}
+
+void ReplyWriter::fail_as(std::string_view code, std::string_view message, int status,
+                          int retry_after_s) {
   if (finished_) return;
   if (has_sent_) return abort();
   is_streamed_ = is_chunked_ = false;
@@ -243,30 +253,52 @@ void ReplyWriter::fail(int status, std::string_view message, int retry_after_s) 
   has_content_type_ = has_body_ = failed_ = false;
   status_ = static_cast<uint16_t>(status >= 400 && status <= 599 ? status : 500);
   if (message.empty()) message = reason_phrase(status_);
-  if (is_http()) {
+  if (!is_http()) {
+    write_line_error(code, message);
+  } else {
     if (retry_after_s > 0) {
       char digits[kDigitsMax];
       const auto end = std::to_chars(digits, digits + sizeof digits, retry_after_s).ptr;
       add_header("Retry-After", {digits, static_cast<size_t>(end - digits)});
     }
-    begin_body(message.size() + 1);
-    if (sends_body()) {
-      out_.append(message);
-      out_.append("\n");
+    if (facts_.form == ValueForm::kJson) {
+      write_json_error(code, message);
     } else {
-      dropped_bytes_ = message.size() + 1;
+      write(message);
+      write("\n");
     }
-  } else {
-    begin_body(0);
-    out_.append(status_ == 503 ? "503 " : "ERR ");
-    const size_t message_at = out_.size();
-    out_.append(message);
-    std::replace_if(
-        out_.data() + message_at, out_.data() + out_.size(),
-        [](char c) { return c == '\r' || c == '\n'; }, ' ');
-    out_.append("\n");
   }
   failed_ = true;
+}
+
+void ReplyWriter::write_json_error(std::string_view code, std::string_view message) {
+  const size_t text_bytes = json_string_bytes(message);
+  char* const begin = reserve(text_bytes + code.size() + 64);
+  if (begin == nullptr) return;
+  char* at = put_text(begin, R"({"error":{"code":")");
+  at = put_text(put_text(at, code), R"(","message":)");
+  at = put_text(put_json_string(at, message), "}}\n");
+  commit(static_cast<size_t>(at - begin));
+}
+
+void ReplyWriter::write_line_error(std::string_view code, std::string_view message) {
+  // A line whose client may not know RESP: what it asked for may be a route's again in a moment.
+  const bool is_resp =
+      facts_.form != ValueForm::kNone && !(facts_.framing == Framing::kLine && status_ == 503);
+  begin_body(0);
+  if (is_resp) {
+    out_.append("-");
+    out_.append(code);
+    out_.append(" ");
+  } else {
+    out_.append(status_ == 503 ? "503 " : "ERR ");
+  }
+  const size_t message_at = out_.size();
+  out_.append(message);
+  std::replace_if(
+      out_.data() + message_at, out_.data() + out_.size(),
+      [](char c) { return c == '\r' || c == '\n'; }, ' ');
+  out_.append(is_resp ? "\r\n" : "\n");
 }
 
 void ReplyWriter::finish() {
@@ -276,6 +308,7 @@ void ReplyWriter::finish() {
   if (finished_) return;
   begin_body(0);
   if (is_http() && sends_length()) set_length();
+  if (facts_.is_silent) abandon();
   finished_ = true;
 }
 

@@ -1,6 +1,6 @@
 // ReplyWriter: one reply, written straight into the buffer it is sent from.
 //
-// In line and raw framing the body's bytes are the reply. In HTTP the writer puts the head in
+// In line, raw and RESP framing the body's bytes are the reply. In HTTP the writer puts the head in
 // front: status line, the handler's headers, Content-Type unless given, Date, Connection where it
 // says something, Content-Length. The length is written with as many digits as the first write
 // needs; a body that grows past that is moved up once at the end.
@@ -35,6 +35,8 @@ struct ReplyFacts {
   uint8_t http_minor = 1;
   std::string_view date;  // IMF-fixdate (RFC 9110 section 5.6.7); empty: no Date header
   size_t bytes_max = limits::kReplyBytesMax;
+  ValueForm form = ValueForm::kNone;  // not kNone: the body is a ValueWriter's
+  bool is_silent = false;             // nothing is sent, errors included
 };
 
 class ReplyWriter {
@@ -63,6 +65,13 @@ class ReplyWriter {
   // `retry_after_s` > 0 adds Retry-After (HTTP).
   void fail(int status, std::string_view message, int retry_after_s = 0);
 
+  // The same for commands, with an error code as Redis has them: one word of capitals. RESP:
+  // "-CODE message\r\n" (but to a line, 503 is answered as above); JSON:
+  // {"error":{"code":"CODE","message":"message"}}. `fail` takes the code from the status: BUSY for
+  // 503, NOPERM for 403, ERR else.
+  void fail_as(std::string_view code, std::string_view message, int status = 500,
+               int retry_after_s = 0);
+
   // The reply leaves in pieces from now on. `length`: of the whole body; negative: not known, so it
   // is sent in chunks (RFC 9112 section 7.1), or to HTTP/1.0 until the close. Before the body.
   WriteResult begin_stream(int64_t length);
@@ -76,6 +85,8 @@ class ReplyWriter {
 
   // Completes the reply. Once, last.
   void finish();
+  // Whether the client gets it at all (CLIENT REPLY), instead of what the facts said.
+  void set_silent(bool is_silent) { facts_.is_silent = is_silent; }
   // Instead of that: drops what was written and takes nothing more. `out` may then be used by
   // others.
   void abandon();
@@ -97,6 +108,8 @@ class ReplyWriter {
   void end_head();
   void finish_stream();
   void abort();
+  void write_json_error(std::string_view code, std::string_view message);
+  void write_line_error(std::string_view code, std::string_view message);
 
   Output& out_;
   ReplyFacts facts_;

@@ -16,8 +16,13 @@ namespace hrmr::wire {
 enum class Framing : uint8_t {
   kLine = 1,
   kHttp = 2,
-  kRaw = 3
-};  // the numbers of HRMR_FRAMING_* in abi.h
+  kRaw = 3,  // up to here the numbers of HRMR_FRAMING_* in abi.h
+  kResp = 4  // one RESP2 or RESP3 array of bulk strings: a command's call
+};
+
+// How the value that a command answers with is written. kNone: the request is for a route, whose
+// bytes are the reply.
+enum class ValueForm : uint8_t { kNone, kResp2, kResp3, kJson };
 
 // Laid out like hrmr_bytes, so that header arrays are handed to modules as they are.
 struct Text {
@@ -45,8 +50,11 @@ struct HeaderTable {
 
 struct Request {
   Framing framing = Framing::kLine;
-  std::string_view
-      bytes;  // all of it: a line without its line end; HTTP head as sent, then the decoded body
+  std::string_view bytes;  // all of it: a line without its line end; HTTP head as sent, then the
+                           // decoded body; a RESP array as sent
+  std::string_view name;   // of the command, once it is known to be a command's call
+  ValueForm form = ValueForm::kNone;  // of the answer
+  bool is_silent = false;             // the client wants no answer (CLIENT REPLY)
   // HTTP only.
   std::string_view method;
   std::string_view target;  // as sent

@@ -16,6 +16,7 @@ A program that serves a folder of them:
 
 from . import _core
 from ._core import Request
+from .command import CommandError, command
 from .errors import (
     BuildError,
     ClientError,
@@ -41,6 +42,7 @@ __all__ = [
     "ABI",
     "BuildError",
     "ClientError",
+    "CommandError",
     "ConfigError",
     "HrmrError",
     "ModuleError",
@@ -58,5 +60,6 @@ __all__ = [
     "StartError",
     "State",
     "__version__",
+    "command",
     "route",
 ]

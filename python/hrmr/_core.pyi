@@ -2,7 +2,6 @@
 # ruff: noqa: PYI021 - the extension has no docstrings; these are what an editor shows
 
 import builtins
-from collections.abc import Callable
 from typing import Any, TypedDict, final
 
 ABI_VERSION: tuple[int, int]
@@ -106,9 +105,13 @@ class Core:
         """Drains, joins all threads; idempotent. False: a handler or a load outlives the drain."""
 
     def set_app_routes(
-        self, routes: list[tuple[builtins.bytes, str, Callable[[Request], Any]]]
+        self,
+        routes: list[tuple[Any, ...]],
     ) -> list[_Outcome]:
-        """Replaces the routes of the in-process module "app"; reloads it once started."""
+        """Replaces the routes and commands of the in-process module "app"; reloads it once started.
+
+        A route is (prefix: bytes, framing: str, function), a command (name: bytes, minimum: int,
+        maximum: int | None, function)."""
 
     def write_log(self, level: int, source: str, message: str) -> None:
         """Adds a record behind those of the engine, so that their order holds."""

@@ -41,6 +41,8 @@ QUEUE_SLOTS_MAX = 1 << 20
 BODY_BYTES_MAX = 1 << 40
 HEADERS_MAX = 1000  # limits::kHttpHeaderSlots
 HEAD_BYTES_MAX = LINE_BYTES_MAX = 16 << 20
+COMMAND_BYTES_MAX = 1 << 30
+ARGUMENTS_MAX = 1 << 24
 OUTPUT_BYTES_MAX = 1 << 30
 PIPELINE_MAX = 1_000_000
 RATE_BYTES_MAX = 1 << 30
@@ -213,6 +215,18 @@ class Options:
     line_max: int = _row(
         Bytes(LINE_BYTES_MAX, 1), 64 << 10, LIMITS, "Longest line, its end included."
     )
+    bulk_max: int = _row(
+        Bytes(COMMAND_BYTES_MAX), 64 << 20, LIMITS, "Largest argument of a Redis client's command."
+    )
+    command_max: int = _row(
+        Bytes(COMMAND_BYTES_MAX, 64), 128 << 20, LIMITS, "Largest command of a Redis client."
+    )
+    max_arguments: int = _row(
+        Whole(1, ARGUMENTS_MAX),
+        1 << 20,
+        LIMITS,
+        "Elements of a Redis client's command, its name included.",
+    )
     output_max: int = _row(
         Bytes(OUTPUT_BYTES_MAX),
         1 << 20,
@@ -280,6 +294,9 @@ class OptionValues(TypedDict, total=False):
     header_max: int | str
     max_headers: int
     line_max: int | str
+    bulk_max: int | str
+    command_max: int | str
+    max_arguments: int
     output_max: int | str
     max_pipeline: int
     max_connections: int

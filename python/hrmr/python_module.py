@@ -16,10 +16,10 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from .errors import HrmrError, ModuleError, NotRunningError
 from .generation import Generation, generation_of
-from .route import Handler
 from .state import State, checked_state
 
 _OWN_FILES = {__file__, str(Path(__file__).with_name("generation.py"))}
@@ -31,7 +31,7 @@ class PythonModule:
     def __init__(self, generation: Generation) -> None:
         root = generation.modules[generation.root]
         self.version = str(getattr(root, "__version__", ""))
-        self.routes: list[tuple[bytes, str, Handler]] = []
+        self.routes: list[tuple[Any, ...]] = []  # of routes and commands; see _core.pyi
         self.saves_state = _own_function(generation, "save_state") is not None
         self._generation: Generation | None = generation
         self._has_loaded = False
@@ -57,7 +57,10 @@ class PythonModule:
         generation.serve()
         self._has_loaded = True
         if not self.routes:
-            _log(generation.name).warning("has no route: write @hrmr.route(...) above a function")
+            _log(generation.name).warning(
+                "has no route and no command: write @hrmr.route(...) or @hrmr.command(...) above "
+                "a function"
+            )
 
     def save_state(self) -> State:
         """What the module's save_state returns. ModuleError: it failed, and why."""

@@ -4,7 +4,7 @@ import inspect
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
 from ._core import Request
 from .errors import RouteError
@@ -32,8 +32,17 @@ class Route:
         return (self.prefix, self.framing, self.function)
 
 
-class RouteList(list[Route]):
-    """The routes of one generation of the module `name`; they are registered while it loads."""
+class Registration(Protocol):
+    """A route, or a command."""
+
+    @property
+    def function(self) -> Callable[..., Any]: ...
+    def as_tuple(self) -> tuple[Any, ...]: ...
+
+
+class RouteList(list[Registration]):
+    """The routes and commands of one generation of the module `name`; they are registered while it
+    loads."""
 
     def __init__(self, name: str) -> None:
         super().__init__()
@@ -43,7 +52,7 @@ class RouteList(list[Route]):
     def close(self) -> None:
         self._is_closed = True
 
-    def register(self, made: Route) -> None:
+    def register(self, made: Registration) -> None:
         if self._is_closed:
             raise RouteError(
                 f"a route of {made.function.__module__} comes too late: module {self._name} is "

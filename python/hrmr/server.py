@@ -14,6 +14,13 @@ from typing import Any, Self, Unpack
 
 from . import _core, paths
 from .admin_token import is_open_to_others, read_admin_token
+from .command import (
+    AnyCommand,
+    Arguments,
+    Command,
+    make_command,
+    refuse_bare_command,
+)
 from .config import ModuleConfig, module_tables
 from .errors import NotRunningError, RouteError, StartError
 from .log import LEVELS, LogThread
@@ -99,6 +106,7 @@ class Server:
         self._configs = configs
         self._policies = policies
         self._routes: list[Route] = []
+        self._commands: list[Command] = []
         self._lock = threading.RLock()
         self._core: _core.Core | None = None
         self._log_thread: LogThread | None = None
@@ -143,8 +151,8 @@ class Server:
             log_thread = LogThread(core)
             log_thread.start()
             try:
-                if self._routes:
-                    core.set_app_routes([route.as_tuple() for route in self._routes])
+                if self._registrations():
+                    core.set_app_routes(self._registrations())
                 _check_app(core.start())
                 self._core, self._log_thread = core, log_thread
             except BaseException as error:
@@ -221,9 +229,28 @@ class Server:
             with self._lock:
                 if any(route.prefix == added.prefix for route in self._routes):
                     raise RouteError(f"the prefix {prefix!r} is registered already")
-                if self._core is not None:
-                    self._add_route(added)
+                self._register(added)
                 self._routes.append(added)
+            return function
+
+        return register
+
+    def command(self, name: str, arguments: Arguments = None) -> Callable[[AnyCommand], AnyCommand]:
+        """Registers the decorated function as a command, before the start or while running; see
+        hrmr.command.
+
+        RouteError: the name is taken, or the function cannot be a command.
+        """
+        refuse_bare_command(name, "server")
+
+        def register(function: AnyCommand) -> AnyCommand:
+            refuse_while_loading("server.command()")
+            added = make_command(name, arguments, function)
+            with self._lock:
+                if any(added.name.upper() == each.name.upper() for each in self._commands):
+                    raise RouteError(f"the command {name!r} is registered already")
+                self._register(added)
+                self._commands.append(added)
             return function
 
         return register
@@ -248,17 +275,19 @@ class Server:
             raise NotRunningError("the server is not running: call start(), or use `with`")
         return core
 
-    def _set_routes(self, routes: list[Route]) -> None:
-        if not routes:
-            return
-        _check_app(self._running_core().set_app_routes([route.as_tuple() for route in routes]))
+    def _registrations(self, *added: Route | Command) -> list[tuple[Any, ...]]:
+        return [each.as_tuple() for each in (*self._routes, *self._commands, *added)]
 
-    def _add_route(self, added: Route) -> None:
+    def _register(self, added: Route | Command) -> None:
+        """Lets a running server have one more route or command."""
+        core = self._core
+        if core is None:
+            return
         try:
-            self._set_routes([*self._routes, added])
+            _check_app(core.set_app_routes(self._registrations(added)))
         except RouteError:
             # Otherwise every later reload would try, and report, the refused one again.
-            self._running_core().set_app_routes([route.as_tuple() for route in self._routes])
+            core.set_app_routes(self._registrations())
             raise
 
     def _core_options(self) -> dict[str, object]:
@@ -304,6 +333,9 @@ class Server:
             "header_max": options.header_max,
             "max_headers": options.max_headers,
             "line_max": options.line_max,
+            "bulk_max": options.bulk_max,
+            "command_max": options.command_max,
+            "max_arguments": options.max_arguments,
             "output_max": options.output_max,
             "max_pipeline": options.max_pipeline,
             "max_connections": options.max_connections,

@@ -194,6 +194,42 @@ typedef struct hrmr_timer {
   void* context; /* handed to `function` as it is */
 } hrmr_timer;
 
+/* 1.2. One call of a command. Everything it points to lives until the function it was handed to
+ * returns. */
+typedef struct hrmr_call {
+  size_t size;
+  const hrmr_bytes* arguments; /* without the command's name; any bytes */
+  size_t count;
+  hrmr_bytes name; /* of the command, as the caller wrote it */
+  hrmr_bytes peer; /* "127.0.0.1:40312" */
+} hrmr_call;
+
+/* 1.2. A command, [loop] or [pool] as it was registered. It answers with exactly one value, through
+ * the value_... functions of the host. When it returns HRMR_OK and the value is complete, that is
+ * sent, in the form that the client speaks: RESP2, RESP3 or JSON. Otherwise, or when the host has
+ * refused one of its calls, the client gets an error, with the text given to `fail` if there was
+ * one. */
+typedef int (*hrmr_command_handler)(const hrmr_call* call, hrmr_reply* reply, void* context);
+
+/* 1.2. For arguments_max: as many as the client sends. */
+#define HRMR_ANY_NUMBER UINT32_MAX
+
+/* 1.2. A command: a name with a function that takes arguments and answers with a value. It is
+ * called as a RESP array, as a line ("KV.GET users 42", with Redis' quoting), unless the line is a
+ * route's, and as POST /call/KV.GET with a JSON list of strings, numbers and booleans. A call with
+ * another number of arguments is answered by the host, with an error. */
+typedef struct hrmr_command {
+  size_t size;
+  /* 1 to 64 letters, digits, '.', '_', ':', '-'; compared without regard to case. Names that HRMR
+   * answers itself (PING, HELLO, INFO, RELOAD, ...) are refused. Copied. */
+  hrmr_bytes name;
+  uint32_t run; /* HRMR_RUN_... */
+  uint32_t arguments_min;
+  uint32_t arguments_max; /* HRMR_ANY_NUMBER: no bound */
+  hrmr_command_handler function;
+  void* context; /* handed to `function` as it is */
+} hrmr_command;
+
 /* What the host offers. Lives until the module's unload returns. Functions are HRMR_OK or an error
  * of the enum. */
 typedef struct hrmr_host {
@@ -311,6 +347,34 @@ typedef struct hrmr_host {
    * whole. The generation stays loaded until the end, and a reload waits for it. */
   int (*stream)(hrmr_reply* reply, int64_t length);
   int (*flush)(hrmr_reply* reply, uint32_t wait_ms);
+  /* 1.2. [reload], inside load only. */
+  int (*add_command)(hrmr_load* load, const hrmr_command* command);
+
+  /* 1.2. Inside a command, on its thread, or on its deferred reply: the value that it answers with.
+   * Exactly one in all; a list, map or set is one value, of which as many elements follow as its
+   * count says, each of them a value again. A map's elements are key, value, key, value; a key is
+   * text, a number or a boolean. Lists, maps and sets nest up to 32 deep. A call that would make
+   * the value wrong is refused (HRMR_TOO_LATE behind the last element, HRMR_BAD_ARGUMENT,
+   * HRMR_TOO_LARGE) and makes the reply an error. `write`, `reserve`, `commit`, `status`,
+   * `header`, `send_file`, `to_pool` and `stream` are refused in a command; `close` and `fail` work
+   * as in a route (`fail` is the error ERR with that text, and over HTTP that status). */
+  int (*value_nil)(hrmr_reply* reply);
+  int (*value_boolean)(hrmr_reply* reply, int value); /* 0: false */
+  int (*value_integer)(hrmr_reply* reply, int64_t value);
+  int (*value_double)(hrmr_reply* reply, double value);
+  /* Text or any other bytes, copied at once. In JSON a string, if it is UTF-8, and otherwise
+   * {"base64":"..."}. */
+  int (*value_bytes)(hrmr_reply* reply, hrmr_bytes bytes);
+  /* One line without a line end, such as "OK": a simple string of RESP. */
+  int (*value_simple)(hrmr_reply* reply, hrmr_bytes text);
+  /* Text for people; `format` is three letters that say how to show it, "txt" or "mkd". */
+  int (*value_verbatim)(hrmr_reply* reply, hrmr_bytes format, hrmr_bytes text);
+  /* An error: `code` is one word of capitals, digits and '_' that programs tell errors apart by,
+   * such as NOTFOUND (empty: ERR). As the whole value it is HTTP 500. */
+  int (*value_error)(hrmr_reply* reply, hrmr_bytes code, hrmr_bytes message);
+  int (*value_list)(hrmr_reply* reply, size_t count);
+  int (*value_map)(hrmr_reply* reply, size_t pairs);
+  int (*value_set)(hrmr_reply* reply, size_t count);
 } hrmr_host;
 
 /* What a module's load is handed. */

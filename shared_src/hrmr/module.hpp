@@ -429,6 +429,12 @@ class Module {
   // HRMR_OK, or why the host refused the first route or timer that it refused; the load then fails.
   int result() const { return result_; }
 
+  // For layers beside this one (command.hpp): what the host said to a registration of theirs.
+  hrmr_load* raw() const { return raw_; }
+  void note(int result) {
+    if (result_ == HRMR_OK) result_ = result;
+  }
+
  private:
   template <class State>
   struct BoundState : detail::Bound {
@@ -503,9 +509,6 @@ class Module {
     const hrmr_route route = {
         sizeof(hrmr_route), detail::bytes(prefix), framing, run, function, context};
     note(raw_->host->add_route(raw_, &route));
-  }
-  void note(int result) {
-    if (result_ == HRMR_OK) result_ = result;
   }
 
   hrmr_load* raw_;

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/text.h"
+#include "wire/arguments.h"
 #include "wire/framer.h"
 
 namespace {
@@ -33,7 +34,7 @@ struct Case {
 
 // One request with all that the framer said about it, copied.
 struct Seen {
-  std::string method, target, body, bytes;
+  std::string method, target, body, bytes, name, arguments;
   int http_minor = 0;
   bool keep_alive = false;
   bool head_only = false;
@@ -90,8 +91,11 @@ void read_limits(const std::string& line, FrameLimits& frame_limits) {
     if (key == "head") frame_limits.head_bytes_max = value;
     if (key == "line") frame_limits.line_bytes_max = value;
     if (key == "headers") frame_limits.headers_max = value;
-    const bool is_known = key == "body" || key == "head" || key == "line" || key == "headers";
-    CHECK_MESSAGE(is_known, "unknown limit " << key);
+    if (key == "elements") frame_limits.elements_max = value;
+    if (key == "bulk") frame_limits.bulk_bytes_max = value;
+    if (key == "command") frame_limits.command_bytes_max = value;
+    constexpr std::string_view kKnown = " body head line headers elements bulk command ";
+    CHECK_MESSAGE(kKnown.find(" " + key + " ") != std::string_view::npos, "unknown limit " << key);
   }
 }
 
@@ -138,6 +142,13 @@ Seen copy_request(const Request& request, const HeaderTable& headers) {
   seen.target = request.target;
   seen.body = request.body;
   seen.bytes = request.bytes;
+  if (request.framing == Framing::kResp) {
+    seen.name = request.name;
+    std::vector<Text> arguments;
+    read_resp_arguments(request.bytes, arguments);
+    for (const std::string_view each : arguments) seen.arguments.append(",").append(each);
+    seen.arguments.erase(0, 1);
+  }
   seen.http_minor = request.http_minor;
   seen.keep_alive = request.keep_alive;
   seen.head_only = request.head_only;
@@ -191,6 +202,10 @@ class Connection {
       CHECK_FALSE(frame.reason.empty());
       outcome_.reply = frame.reply;
       outcome_.reason = frame.reason;
+      if (framer_.framing() == Framing::kResp) {
+        const std::string text = "-ERR Protocol error: " + outcome_.reason + "\r\n";
+        CHECK(outcome_.reply == text);
+      }
     }
     pending_.assign(input.get() + frame.consumed, input.get() + size);
     return frame.kind != FrameKind::kNeedMore;
@@ -238,6 +253,10 @@ void check_field(const std::string& key, const std::string& value, const Seen& s
     CHECK(seen.body == value);
   } else if (key == "bytes") {
     CHECK(seen.bytes == value);
+  } else if (key == "name") {
+    CHECK(seen.name == value);
+  } else if (key == "arguments") {
+    CHECK(seen.arguments == value);
   } else {
     FAIL("unknown field " << key);
   }
@@ -330,6 +349,12 @@ TEST_CASE("http cases have the same outcome at every cut") {
 TEST_CASE("line cases have the same outcome at every cut") {
   const std::vector<Case> cases = read_cases("line", Framing::kLine);
   CHECK(cases.size() >= 20);
+  for (const Case& one : cases) run_everywhere(one);
+}
+
+TEST_CASE("resp cases have the same outcome at every cut") {
+  const std::vector<Case> cases = read_cases("resp", Framing::kResp);
+  CHECK(cases.size() >= 35);
   for (const Case& one : cases) run_everywhere(one);
 }
 

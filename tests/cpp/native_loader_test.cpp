@@ -278,6 +278,13 @@ TEST_CASE("refuses what is no module, in words that say why") {
       {"bad_run.c", {}, {"run 99 is unknown"}},
       {"no_route_size.c", {}, {"`size` is not set"}},
       {"long_prefix.c", {}, {"a prefix of 1025 bytes, more than the 1024 allowed"}},
+      {"bad_command.c", {"-DFAULT=1"}, {"command 'PING' belongs to HRMR itself"}},
+      {"bad_command.c", {"-DFAULT=2"}, {"'NO NAME' is no name of a command"}},
+      {"bad_command.c", {"-DFAULT=3"}, {"command 'FIRST.ONE' is registered twice by this module"}},
+      {"bad_command.c", {"-DFAULT=4"}, {"command 'SECOND.ONE' has no function"}},
+      {"bad_command.c", {"-DFAULT=5"}, {"command 'SECOND.ONE': run 99 is unknown"}},
+      {"bad_command.c", {"-DFAULT=6"}, {"command 'SECOND.ONE': arguments_min is above"}},
+      {"bad_command.c", {"-DFAULT=7"}, {"add_command: the command's `size` is not set"}},
       {"static_tls.c", {}, {"static_tls.so uses static (initial-exec)"}},
   };
   for (const Case& each : cases) {

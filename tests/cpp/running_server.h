@@ -39,7 +39,15 @@ struct Spec {
   hrmr_handler function;
   const void* context;
   modules::RouteFraming framing = modules::RouteFraming::kLine;
+  hrmr_command_handler command = nullptr;  // there: `prefix` is its name
+  uint32_t arguments_min = 0;
+  uint32_t arguments_max = HRMR_ANY_NUMBER;
 };
+
+inline Spec command_spec(const char* name, Run run, hrmr_command_handler command,
+                         const void* context = nullptr) {
+  return {name, run, nullptr, context, modules::RouteFraming::kCommand, command};
+}
 
 struct TimerSpec {
   uint32_t interval_ms;
@@ -79,6 +87,9 @@ class SpecImage final : public modules::Image {
       route->function = spec.function;
       route->context = const_cast<void*>(spec.context);
       route->framing = spec.framing;
+      route->command = spec.command;
+      route->arguments_min = spec.arguments_min;
+      route->arguments_max = spec.arguments_max;
       registered.routes.push_back(std::move(route));
     }
     for (const TimerSpec& spec : hooks_.timers) {

@@ -86,6 +86,14 @@ long mallocs_of(Client& client, std::string_view asked, std::string_view expecte
   return after - before;
 }
 
+int list_arguments(const hrmr_call* call, hrmr_reply* reply, void*) {
+  server::host_table().value_list(reply, call->count);
+  for (size_t i = 0; i < call->count; ++i) {
+    server::host_table().value_bytes(reply, call->arguments[i]);
+  }
+  return HRMR_OK;
+}
+
 std::string repeated(std::string_view text, int times) {
   std::string all;
   for (int i = 0; i < times; ++i) all += text;
@@ -176,4 +184,19 @@ TEST_CASE("neither does a file that the module http has cached, small or large, 
     REQUIRE(is_ready);
     CHECK(mallocs_of(http, message, answer) == 0);
   }
+}
+
+TEST_CASE("so does the call of a command, as an array and as a line") {
+  Running running({command_spec("KV.IN", Run::kInline, list_arguments),
+                   command_spec("KV.POOL", Run::kPool, list_arguments)});
+  Client client = running.client();
+  const std::string_view array = "*2\r\n$5\r\nKV.IN\r\n$3\r\na b\r\n";
+  const std::string_view pooled = "*2\r\n$7\r\nkv.pool\r\n$3\r\na b\r\n";
+  const std::string_view answer = "*1\r\n$3\r\na b\r\n";
+  CHECK(mallocs_of(client, array, answer) == 0);
+  CHECK(mallocs_of(client, pooled, answer) == 0);
+  CHECK(mallocs_of(client, "KV.IN \"a b\"\n", answer) == 0);
+  CHECK(mallocs_of(client, "*1\r\n$4\r\nPING\r\n", "+PONG\r\n") == 0);
+  const std::string asked = repeated(std::string(array) + std::string(pooled), 30);
+  CHECK(mallocs_of(client, asked, repeated(answer, 60)) == 0);
 }

@@ -136,11 +136,14 @@ class FramerFeed {
         outcome_.is_refused = true;
         outcome_.reply = frame.reply;
         break;
+      case wire::FrameKind::kEmpty:
+        HRMR_CHECK(frame.consumed > 0);
+        break;
       case wire::FrameKind::kNeedMore:
         break;
     }
     outcome_.left.assign(input.get() + frame.consumed, input.get() + size);
-    return frame.kind == wire::FrameKind::kRequest || frame.kind == wire::FrameKind::kInterim;
+    return frame.kind != wire::FrameKind::kNeedMore && frame.kind != wire::FrameKind::kRefused;
   }
 
   wire::FramerSlot slot_;

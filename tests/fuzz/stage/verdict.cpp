@@ -7,6 +7,8 @@
 #include "../framer_feed.h"
 #include "base/check.h"
 #include "base/text.h"
+#include "server/built_in.h"
+#include "wire/arguments.h"
 #include "wire/first_line.h"
 #include "wire/http1_verdict.h"
 #include "wire/line_framer.h"
@@ -234,6 +236,19 @@ bool depends_on_time(std::string_view sent, const Disturbances& disturbances) {
          text.find("SHUTDOWN") != std::string::npos;
 }
 
+// Commands are not modelled here: no verdict on what calls a built-in one, or is a call in form.
+bool may_call_commands(std::string_view sent) {
+  while (!sent.empty()) {
+    const std::string_view line = wire::first_line(sent);
+    const bool is_own_word = is_word(line, "CLOSE") || is_word(line, "SHUTDOWN") ||
+                             begins_with_word(line, "RELOAD") || begins_with_word(line, "AUTH");
+    const bool is_call = server::find_built_in(wire::first_word(line)) != nullptr && !is_own_word;
+    if (is_call || starts_with(line, "*") || !wire::is_balanced(line)) return true;
+    sent.remove_prefix(std::min(sent.find('\n'), sent.size() - 1) + 1);
+  }
+  return false;
+}
+
 wire::FrameLimits frame_limits() {
   wire::FrameLimits limits;
   limits.body_bytes_max = kBodyBytesMax;
@@ -267,6 +282,7 @@ void check_replies(const PeerSeen& peer, const Disturbances& disturbances, bool 
   std::string_view sent = socket.sent.substr(0, socket.arrived);
   if (has_raw && sent.find("RAW ") != std::string_view::npos) return;
   if (depends_on_time(sent, disturbances)) return;
+  if (may_call_commands(sent)) return;
   sent.remove_prefix(wire::leading_empty_lines(sent));
   const bool may_end_early =
       peer.is_cut_off || disturbances.has_drained || disturbances.passed_ms >= kTimeoutMs;

@@ -1,0 +1,162 @@
+// The part of the Dispatcher that knows commands: which one a request calls, and what is answered
+// when no module has it.
+#include <utility>
+
+#include "base/text.h"
+#include "server/built_in.h"
+#include "server/dispatcher.h"
+#include "wire/arguments.h"
+#include "wire/first_line.h"
+
+namespace hrmr::server {
+
+using modules::RouteFraming;
+using modules::RouteMatch;
+using wire::Framing;
+
+namespace {
+
+// Below it are all commands; check_prefix keeps it free.
+constexpr std::string_view kCallFolder = "/call/";
+
+// Of a request that no route takes: enough of it to recognise it by, and nothing that hurts a
+// terminal.
+std::string shown(std::string_view bytes) {
+  constexpr size_t kShownBytes = 64;
+  const std::string_view line = wire::first_line(bytes);
+  std::string text(line.substr(0, kShownBytes));
+  for (char& c : text) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
+  }
+  if (line.size() > kShownBytes) text += "...";
+  return text;
+}
+
+}  // namespace
+
+// The route of a request, or the command that it calls. For what may be a call, `name` is set, and
+// `form` for what is one.
+RouteMatch Dispatcher::find_route(const Stream& stream, Exchange& exchange) const {
+  wire::Request& request = exchange.request;
+  if (request.framing == Framing::kResp) return table_->match_command(request.name);
+  if (request.method == "POST" && starts_with(request.path, kCallFolder)) {
+    request.name = request.path.substr(kCallFolder.size());
+    request.form = wire::ValueForm::kJson;
+    return table_->match_command(request.name);
+  }
+  // One that a batch has left over is matched again, perhaps against another table.
+  request.name = {};
+  request.form = wire::ValueForm::kNone;
+  const RouteMatch match = match_of(exchange);
+  if (match.route != nullptr || request.framing != Framing::kLine) return match;
+  request.name = wire::first_word(request.bytes);
+  const RouteMatch called = table_->match_command(request.name);
+  if (called.route != nullptr) request.form = stream.session.form();
+  return called;
+}
+
+// Commands change things, and a page of another site can send any POST that looks like a form's.
+bool Dispatcher::is_call_of_other_site(const Exchange& exchange) {
+  return exchange.request.form == wire::ValueForm::kJson && is_from_other_site(exchange);
+}
+
+// No module has it: a built-in command, or an error. Nothing is ahead of it.
+Step Dispatcher::answer_unrouted(Stream& stream, const Exchange& exchange) {
+  wire::Request request = exchange.request;
+  if (is_call_of_other_site(exchange)) {
+    return fail(stream, request, 403, "asked for by a page of another origin");
+  }
+  if (request.form == wire::ValueForm::kJson) {
+    return fail(stream, request, 404, "unknown command '" + shown(request.name) + "'");
+  }
+  const bool may_be_call = request.framing == Framing::kResp || request.framing == Framing::kLine;
+  const BuiltIn* built_in = may_be_call ? find_built_in(request.name) : nullptr;
+  const bool is_call = built_in != nullptr || stream.session.speaks_resp;
+  if (!may_be_call || !is_call) {
+    return fail_unrouted(stream, request);
+  }
+  request.form = stream.session.form();
+  if (built_in != nullptr) return run_built_in(stream, request, *built_in);
+  (void)wire::read_arguments(request, arguments_);
+  if (arguments_.empty()) return Step::kDone;  // a line of spaces
+  return fail(stream, request, 404, unknown_command_text(arguments_));
+}
+
+Step Dispatcher::run_built_in(Stream& stream, const wire::Request& request,
+                              const BuiltIn& built_in) {
+  (void)wire::read_arguments(request, arguments_);
+  if (!fits_arity(built_in.arity, arguments_.size())) {
+    return fail(stream, request, 400, wrong_arity_text(built_in.name));
+  }
+  if (built_in.run == nullptr) return run_own_word(stream, request, built_in.name);
+  wire::ReplyWriter reply(stream.output, facts_for(stream, request));
+  wire::ValueWriter value(reply, request.form);
+  BuiltInCall call{stream,   arguments_, reply, value,         *table_,
+                   options_, control_,   *this, loop_.now_ms()};
+  built_in.run(call);
+  reply.finish();
+  if (reply.closes()) stream.closes = true;
+  return stream.closes ? Step::kClosing : Step::kDone;
+}
+
+// RELOAD, CLOSE and SHUTDOWN as commands. SHUTDOWN takes the words that Redis has for it; all of
+// them mean the same here.
+Step Dispatcher::run_own_word(Stream& stream, const wire::Request& request, std::string_view name) {
+  if (name == "RELOAD") {
+    if (!may_administer(stream, request, name)) return Step::kDone;
+    std::string names;
+    for (size_t i = 1; i < arguments_.size(); ++i) names.append(arguments_[i]).append(" ");
+    const wire::ReplyFacts facts = facts_for(stream, request);
+    return start_reload(stream, names,
+                        [facts](const std::string& text) { return word_reload(facts, text); });
+  }
+  if (name == "SHUTDOWN") {
+    for (size_t i = 1; i < arguments_.size(); ++i) {
+      bool is_known = false;
+      for (const std::string_view word : {"NOSAVE", "SAVE", "NOW", "FORCE"}) {
+        is_known = is_known || equals_ignoring_case(arguments_[i], word);
+      }
+      if (!is_known) return fail(stream, request, 400, "syntax error");
+    }
+    return shut_down(stream, request);
+  }
+  say(stream, request, "OK");
+  stream.closes = true;
+  return Step::kClosing;
+}
+
+// One line of text, as the client reads it.
+void Dispatcher::say(Stream& stream, const wire::Request& request, std::string_view text) {
+  wire::ReplyWriter reply(stream.output, facts_for(stream, request));
+  if (request.form == wire::ValueForm::kNone) {
+    reply.write(text);
+    reply.write("\n");
+  } else {
+    wire::ValueWriter(reply, request.form).simple(text);
+  }
+  reply.finish();
+}
+
+// The text of a RELOAD as the client of an array reads it. The last line has the sums, and begins
+// with ERR when something has failed.
+std::string Dispatcher::word_reload(const wire::ReplyFacts& facts, std::string_view text) {
+  Output out;
+  wire::ReplyWriter reply(out, facts);
+  constexpr std::string_view kFailure = "ERR ";
+  const size_t last_line = text.rfind('\n', text.size() - 2) + 1;
+  if (starts_with(text.substr(last_line), kFailure)) {
+    std::string message(text.substr(0, last_line));
+    message += text.substr(last_line + kFailure.size());
+    message.pop_back();
+    for (size_t at = 0; (at = message.find('\n', at)) != std::string::npos;) {
+      message.replace(at, 1, "; ");
+    }
+    reply.fail_as("ERR", message);
+  } else {
+    wire::ValueWriter(reply, facts.form).verbatim("txt", text);
+  }
+  reply.finish();
+  return std::string(out.view());
+}
+
+}  // namespace hrmr::server

@@ -1,0 +1,36 @@
+// The arguments of a command's call, from the three ways to write them: a RESP array, a line with
+// Redis' quoting, a JSON list.
+//
+// Where something has to be decoded it is decoded in place: the text is never longer than what it
+// was written as. So each may be read once. Views into the bytes they were read from.
+#pragma once
+
+#include <cstddef>
+#include <string_view>
+#include <vector>
+
+#include "wire/request.h"
+
+namespace hrmr::wire {
+
+// Of a frame that RespFramer has found: all elements, the name included.
+void read_resp_arguments(std::string_view frame, std::vector<Text>& out);
+
+// Redis' sdssplitargs: words are separated by white space; in "double quotes" there are \n \r \t
+// \b \a, \xHH and \ before any other byte; in 'single quotes' only \'. A closing quote ends the
+// word. A NUL ends the line.
+bool is_balanced(std::string_view line);
+// The first word as it is written, quotes and all: what names a command has none.
+std::string_view first_word(std::string_view line);
+// All words of a balanced line, the first included.
+void read_line_arguments(std::string_view line, std::vector<Text>& out);
+
+// A JSON list (RFC 8259) of strings, numbers, true and false; numbers keep their spelling. Nothing
+// but white space is an empty list. Returns what is wrong with it, in static storage; empty:
+// nothing is.
+std::string_view read_json_arguments(std::string_view body, std::vector<Text>& out);
+
+// All arguments of a command's call, the name in front. As read_json_arguments.
+std::string_view read_arguments(const Request& call, std::vector<Text>& out);
+
+}  // namespace hrmr::wire
