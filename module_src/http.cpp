@@ -2,7 +2,8 @@
 // of --static, or of `root` in [modules.http] of hrmr.toml; docs/http.md is its manual.
 //
 // It answers every GET and HEAD that no longer prefix claims: another module's route "GET /api/"
-// wins over this one's "GET ".
+// wins over this one's "GET ". Other methods are none of its routes, and so the host's to refuse,
+// with an Allow that knows the routes of all modules.
 //
 // There is no way out of the folder. A path is percent-decoded once; what could be read as
 // something else than the name of a file below the folder is refused (http/path.h); what is left is
@@ -58,7 +59,6 @@ constexpr int64_t kResolveMs = 1000;
 constexpr size_t kOpenFilesMax = 256;
 // What nobody asked for in this time leaves the cache, and its descriptor is closed.
 constexpr uint32_t kSweepMs = 10'000;
-constexpr string_view kAllow = "GET, HEAD, OPTIONS";
 
 // What load hands to the handlers. The folder is opened anew for each walk, by its path: a site
 // that is rebuilt is often deleted and made again, or a link that is switched over.
@@ -428,28 +428,6 @@ void serve(const hrmr::Request& request, hrmr::Reply& reply, Site& site) {
   answer_from_disk(asked, key, path, reply);
 }
 
-// Every other method: 405 on what is there, 404 on what is not.
-void refuse_method(const hrmr::Request& request, hrmr::Reply& reply, Site& site) {
-  const bool is_question = request.method() == "OPTIONS";
-  if (!(is_question && request.target() == "*")) {
-    Path path;
-    const PathKind kind = http::decode_path(request.path(), path);
-    if (!is_servable(kind, reply)) return;
-    const File root(::open(site.settings.root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-    if (!root.is_open()) return answer_not_opened(reply, errno);
-    const Opened opened = open_and_look(root.fd(), path.is_empty() ? "." : path.c_str());
-    if (!opened.file.is_open()) return answer_not_opened(reply, opened.code);
-    const bool is_there = opened.is_folder() || (opened.is_regular() && kind == PathKind::kFile);
-    if (!is_there) return answer_not_found(reply);
-  }
-  reply.header("Allow", kAllow);
-  if (is_question) {
-    reply.status(204);
-    return;
-  }
-  answer_error(reply, 405, "405: files can be read (GET, HEAD), and nothing else");
-}
-
 void sweep(Site& site) { site.cache.sweep(); }
 
 // --- load ---
@@ -505,8 +483,6 @@ std::unique_ptr<Site> load(hrmr::Module& module) {
   auto site = std::make_unique<Site>(read_settings(module));
   module.route("GET ", serve, *site);
   module.route("HEAD ", serve, *site);
-  for (const char* prefix : {"POST ", "PUT ", "DELETE ", "PATCH ", "OPTIONS ", "TRACE "})
-    module.route(prefix, refuse_method, *site, hrmr::kPool);
   module.every(kSweepMs, sweep, *site, hrmr::kPool);
   return site;
 }

@@ -211,27 +211,6 @@ TEST_CASE("http: a sibling that is older than its file, or leads out of the fold
   CHECK(http().get("/linked.css", {{"Accept-Encoding", "br"}}).body == "own");
 }
 
-TEST_CASE("http: other methods are told what is allowed, where there is something") {
-  for (const char* method : {"POST", "PUT", "DELETE", "PATCH", "TRACE"}) {
-    CAPTURE(method);
-    const Answer answer = http().ask(method, "/docs/readme.txt");
-    CHECK(answer.status == 405);
-    CHECK(answer.header("Allow") == "GET, HEAD, OPTIONS");
-    CHECK(http().ask(method, "/docs/").status == 405);
-    CHECK(http().ask(method, "/nothing").status == 404);
-    CHECK(http().ask(method, "/.env").status == 404);
-    CHECK(http().ask(method, "/link_out.txt").status == 404);
-    CHECK(http().ask(method, "/fifo").status == 404);
-    CHECK(http().ask(method, "/%00").status == 400);
-  }
-  const Answer options = http().ask("OPTIONS", "/docs/readme.txt");
-  CHECK(options.status == 204);
-  CHECK(options.body.empty());
-  CHECK(options.header("Allow") == "GET, HEAD, OPTIONS");
-  CHECK(http().ask("OPTIONS", "*").status == 204);
-  CHECK(http().ask("OPTIONS", "/nothing").status == 404);
-}
-
 TEST_CASE("http: obeys its settings") {
   write_old(site() / "bare/start.htm", "bare start");
   const HttpModule loaded(

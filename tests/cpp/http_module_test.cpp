@@ -280,11 +280,11 @@ TEST_CASE("http: refuses a setting that makes no sense, and names key, value and
   }
 }
 
-TEST_CASE("http: answers GET and HEAD on the loop, refuses other methods on the pool") {
-  REQUIRE(http().loading().routes.size() == 8);
+TEST_CASE("http: answers GET and HEAD on the loop, and has no other route") {
+  REQUIRE(http().loading().routes.size() == 2);
   for (const auto& [prefix, route] : http().loading().routes) {
-    const bool is_read = prefix == "GET " || prefix == "HEAD ";
-    CHECK(route.run == (is_read ? HRMR_RUN_INLINE : HRMR_RUN_POOL));
+    CHECK((prefix == "GET " || prefix == "HEAD "));
+    CHECK(route.run == HRMR_RUN_INLINE);
   }
   CHECK(http().loading().timers == 1);
 }
