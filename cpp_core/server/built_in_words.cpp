@@ -5,6 +5,7 @@
 
 #include "base/text.h"
 #include "server/dispatcher.h"
+#include "wire/arguments.h"
 
 namespace hrmr::server {
 
@@ -52,7 +53,15 @@ bool Dispatcher::route_command(Stream& stream, const Exchange& exchange, Step& s
     const size_t word_bytes = line.size() - command.arguments.size();
     if (match.route != nullptr && match.route->prefix.size() > word_bytes) return false;
   }
-  step = stream.batch != nullptr ? park(stream, exchange) : run_command(stream, command);
+  if (stream.batch != nullptr) {
+    step = park(stream, exchange);
+  } else if (!stream.session.speaks_resp) {
+    step = run_command(stream, command);
+  } else if (wire::is_balanced(line)) {
+    step = answer_unrouted(stream, exchange);
+  } else {
+    step = refuse(stream, wire::kUnbalancedReply);
+  }
   return true;
 }
 

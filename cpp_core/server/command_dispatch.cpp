@@ -32,11 +32,21 @@ std::string shown(std::string_view bytes) {
   return text;
 }
 
+// More than any command's name has.
+constexpr size_t kNameBytes = limits::kCommandNameBytesMax + 1;
+
+// The built-in command that a RESP array or a line calls, or null.
+const BuiltIn* built_in_of(const wire::Request& request) {
+  if (request.framing != Framing::kLine) return find_built_in(request.name);
+  char name[kNameBytes];
+  return find_built_in(wire::first_word(request.bytes, name));
+}
+
 }  // namespace
 
 // The route of a request, or the command that it calls. For what may be a call, `name` is set, and
 // `form` for what is one.
-RouteMatch Dispatcher::find_route(const Stream& stream, Exchange& exchange) const {
+RouteMatch Dispatcher::find_route(Stream& stream, Exchange& exchange) const {
   wire::Request& request = exchange.request;
   if (request.framing == Framing::kResp) return table_->match_command(request.name);
   if (request.method == "POST" && starts_with(request.path, kCallFolder)) {
@@ -50,8 +60,12 @@ RouteMatch Dispatcher::find_route(const Stream& stream, Exchange& exchange) cons
   const RouteMatch match = match_of(exchange);
   if (match.route != nullptr || request.framing != Framing::kLine) return match;
   request.name = wire::first_word(request.bytes);
-  const RouteMatch called = table_->match_command(request.name);
-  if (called.route != nullptr) request.form = stream.session.form();
+  char name[kNameBytes];
+  const RouteMatch called = table_->match_command(wire::first_word(request.bytes, name));
+  if (called.route != nullptr) {
+    request.form = stream.session.form();
+    stream.session.speaks_resp = true;
+  }
   return called;
 }
 
@@ -70,12 +84,13 @@ Step Dispatcher::answer_unrouted(Stream& stream, const Exchange& exchange) {
     return fail(stream, request, 404, "unknown command '" + shown(request.name) + "'");
   }
   const bool may_be_call = request.framing == Framing::kResp || request.framing == Framing::kLine;
-  const BuiltIn* built_in = may_be_call ? find_built_in(request.name) : nullptr;
+  const BuiltIn* built_in = may_be_call ? built_in_of(request) : nullptr;
   const bool is_call = built_in != nullptr || stream.session.speaks_resp;
   if (!may_be_call || !is_call) {
     return fail_unrouted(stream, request);
   }
   request.form = stream.session.form();
+  stream.session.speaks_resp = true;
   if (built_in != nullptr) return run_built_in(stream, request, *built_in);
   (void)wire::read_arguments(request, arguments_);
   if (arguments_.empty()) return Step::kDone;  // a line of spaces

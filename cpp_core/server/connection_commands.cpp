@@ -215,6 +215,13 @@ std::string describe(const Stream& stream, const BuiltInCall& call) {
   return line + "\n";
 }
 
+// Types of connection that Redis has; here all are normal ones.
+bool is_other_type(const BuiltInCall& call) {
+  constexpr std::string_view kTypes[] = {"MASTER", "REPLICA", "SLAVE", "PUBSUB"};
+  return std::any_of(std::begin(kTypes), std::end(kTypes),
+                     [&](std::string_view type) { return call.is(3, type); });
+}
+
 void client_list(BuiltInCall& call) {
   std::vector<int64_t> wanted;
   if (call.count() > 2 && call.is(2, "ID")) {
@@ -227,8 +234,16 @@ void client_list(BuiltInCall& call) {
       wanted.push_back(id);
     }
   }
-  const bool is_all = call.count() == 2 || (call.count() == 4 && call.is(2, "TYPE"));
-  if (!is_all && wanted.empty()) {
+  bool is_all = call.count() == 2;
+  const bool has_type = call.count() == 4 && call.is(2, "TYPE");
+  if (has_type) {
+    is_all = call.is(3, "NORMAL");
+    if (!is_all && !is_other_type(call)) {
+      call.value.error({}, "Unknown client type '" + std::string(call.argument(3)) + "'");
+      return;
+    }
+  }
+  if (!is_all && !has_type && wanted.empty()) {
     call.value.error({}, "syntax error");
     return;
   }

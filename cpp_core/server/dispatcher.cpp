@@ -22,8 +22,6 @@ namespace {
 
 constexpr std::string_view kRespTimeoutReply =
     "-ERR Protocol error: the command did not come in time\r\n";
-constexpr std::string_view kUnbalancedReply =
-    "-ERR Protocol error: unbalanced quotes in request\r\n";
 
 void begin_request(Session& session, wire::Request& request) {
   request.is_silent = session.take_silence();
@@ -119,6 +117,8 @@ Step Dispatcher::choose_opening(Stream& stream, std::string_view input) {
       return Step::kNeedMore;
     case wire::Opening::kForeign:
       return Step::kForeign;
+    case wire::Opening::kBinary:
+      return refuse(stream, wire::kBinaryReply);
     case wire::Opening::kHttp:
       stream.protocol = Protocol::kHttp;
       stream.framer.choose(Framing::kHttp, frame_limits_);
@@ -160,7 +160,7 @@ Step Dispatcher::frame(Stream& stream) {
       stream.late_reply = frame.reply;
       return send_off(stream);
     case wire::FrameKind::kRefused:
-      return refuse(stream, frame.reply);
+      return refuse(stream, stream.session.reply_of(frame));
     case wire::FrameKind::kRequest:
       break;
   }
@@ -196,7 +196,8 @@ Step Dispatcher::route(Stream& stream, const Exchange& framed) {
   if (route_admin(stream, exchange, match, step)) return step;
   exchange.route = match.route;
   const bool is_no_route = request.framing == Framing::kLine && !request.name.empty();
-  if (is_no_route && !wire::is_balanced(request.bytes)) return refuse(stream, kUnbalancedReply);
+  if (is_no_route && !wire::is_balanced(request.bytes))
+    return refuse(stream, wire::kUnbalancedReply);
   const bool is_pooled =
       match.route != nullptr && match.mark == RouteMark::kNone && match.route->run != Run::kInline;
   if (is_pooled && (stream.batch == nullptr || stream.batch->where() == match.route->run)) {

@@ -143,7 +143,7 @@ class Dispatcher {
   modules::RouteMatch match_of(Exchange& exchange) const;
   Step fail_unrouted(Stream& stream, const wire::Request& request);
   bool route_command(Stream& stream, const Exchange& exchange, Step& step);
-  modules::RouteMatch find_route(const Stream& stream, Exchange& exchange) const;
+  modules::RouteMatch find_route(Stream& stream, Exchange& exchange) const;
   static bool is_call_of_other_site(const Exchange& exchange);
   Step answer_unrouted(Stream& stream, const Exchange& exchange);
   Step run_built_in(Stream& stream, const wire::Request& request, const BuiltIn& built_in);

@@ -6,7 +6,10 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 
+#include "wire/framer.h"
+#include "wire/line_framer.h"
 #include "wire/request.h"
 
 namespace hrmr::server {
@@ -21,9 +24,11 @@ struct Session {
   enum class Silence : uint8_t { kNone, kNext, kAll };  // CLIENT REPLY
 
   uint64_t id = 0;
-  uint64_t opened_ms = 0;    // on the loop's clock
-  bool speaks_resp = false;  // has sent an array: what it cannot name is an unknown command
-  bool is_resp3 = false;     // HELLO 3
+  uint64_t opened_ms = 0;  // on the loop's clock
+  // Has sent an array or called a command: what nobody knows is an unknown command then, and no
+  // line without a route.
+  bool speaks_resp = false;
+  bool is_resp3 = false;  // HELLO 3
   Silence silence = Silence::kNone;
   std::unique_ptr<ClientNames> names;  // null: it has told none
 
@@ -35,6 +40,11 @@ struct Session {
     if (silence == Silence::kNone) return false;
     if (silence == Silence::kNext) silence = Silence::kNone;
     return true;
+  }
+  // A framer's refusal, in Redis' words for who speaks RESP.
+  std::string_view reply_of(const wire::Frame& refused) const {
+    const bool is_line = speaks_resp && refused.reply == wire::kLineTooLongReply;
+    return is_line ? "-ERR Protocol error: too big inline request\r\n" : refused.reply;
   }
   ClientNames& own_names() {
     if (names == nullptr) names = std::make_unique<ClientNames>();

@@ -287,6 +287,17 @@ std::string_view first_word(std::string_view line) {
   return line.substr(begin, end - begin);
 }
 
+std::string_view first_word(std::string_view line, std::span<char> buffer) {
+  size_t bytes = 0;
+  WordReader words(line);
+  if (!words.at_end()) {
+    (void)words.take_word([&](char c) {
+      if (bytes < buffer.size()) buffer[bytes++] = c;
+    });
+  }
+  return {buffer.data(), bytes};
+}
+
 void read_line_arguments(std::string_view line, std::vector<Text>& out) {
   WordReader words(line);
   while (!words.at_end()) {

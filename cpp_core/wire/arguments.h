@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -20,8 +21,13 @@ void read_resp_arguments(std::string_view frame, std::vector<Text>& out);
 // \b \a, \xHH and \ before any other byte; in 'single quotes' only \'. A closing quote ends the
 // word. A NUL ends the line.
 bool is_balanced(std::string_view line);
-// The first word as it is written, quotes and all: what names a command has none.
+// What is said of a line that is not.
+inline constexpr std::string_view kUnbalancedReply =
+    "-ERR Protocol error: unbalanced quotes in request\r\n";
+// The first word as it is written, quotes and all.
 std::string_view first_word(std::string_view line);
+// The same as it is meant, written to `buffer`; of one that is longer, as much as fits.
+std::string_view first_word(std::string_view line, std::span<char> buffer);
 // All words of a balanced line, the first included.
 void read_line_arguments(std::string_view line, std::vector<Text>& out);
 

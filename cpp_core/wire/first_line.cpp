@@ -8,6 +8,9 @@
 namespace hrmr::wire {
 namespace {
 
+// RFC 8446 section 5.1: the content type of a TLS connection's first record.
+constexpr char kTlsHandshake = 0x16;
+
 bool is_rubbish(std::string_view line) {
   const char* end = line.data() + line.size();
   const char* at = line.data();
@@ -63,7 +66,8 @@ Opening classify_opening(std::string_view input, bool at_end, size_t line_bytes_
   const std::string_view bounded = input.substr(0, line_bytes_max);
   const size_t line_end = bounded.find('\n');
   const bool has_end = line_end != std::string_view::npos;
-  if (is_rubbish(bounded.substr(0, line_end))) return Opening::kForeign;
+  if (input.front() == kTlsHandshake) return Opening::kForeign;
+  if (is_rubbish(bounded.substr(0, line_end))) return Opening::kBinary;
   if (!has_end && bounded.size() == line_bytes_max) return Opening::kTooLong;
   if (!has_end && !at_end) return Opening::kNeedMore;
   const std::string_view line = first_line(bounded);

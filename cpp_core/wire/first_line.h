@@ -15,8 +15,11 @@ enum class Opening : uint8_t {
   kHttpLike,  // `TOKEN /...`: HTTP unless a line route claims it
   kLine,
   kTooLong,  // no line end within line_bytes_max: answer "Protocol error", close
-  kForeign,  // a TLS hello, an HTTP/2 preface, binary rubbish: close without a word
+  kBinary,   // control bytes, which no line has: answer "Protocol error", close
+  kForeign,  // a TLS hello, an HTTP/2 preface: close without a word
 };
+
+inline constexpr std::string_view kBinaryReply = "ERR Protocol error: control bytes in a line\n";
 
 // How many bytes of empty lines ("\r\n" or "\n") there are in front, to be skipped.
 size_t leading_empty_lines(std::string_view input);

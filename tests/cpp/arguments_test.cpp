@@ -73,6 +73,19 @@ TEST_CASE("the first word is what names a command") {
   CHECK(first_word("") == "");
 }
 
+TEST_CASE("the first word is read as it is meant, as far as there is room") {
+  char room[8];
+  CHECK(first_word("PING a", room) == "PING");
+  CHECK(first_word(R"("PI\x4eG" a)", room) == "PING");
+  CHECK(first_word(R"( 'ping')", room) == "ping");
+  CHECK(first_word("P\"ING\"", room) == "PING");
+  CHECK(first_word("\"\" a", room) == "");
+  CHECK(first_word("", room) == "");
+  CHECK(first_word("\"PING", room) == "PING");  // unbalanced; the caller asks that apart
+  CHECK(first_word("12345678", room) == "12345678");
+  CHECK(first_word("123456789", room) == "12345678");
+}
+
 TEST_CASE("a JSON list of strings, numbers and booleans becomes arguments") {
   CHECK(json("") == "");
   CHECK(json(" \r\n\t") == "");

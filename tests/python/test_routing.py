@@ -165,9 +165,6 @@ def test_partial_line_is_never_answered(server: hrmr.Server, part: str) -> None:
     [
         pytest.param(bytes.fromhex("16030100c8010000c40303") + bytes(range(64)), id="TLS hello"),
         pytest.param(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0" * 9, id="HTTP/2 preface"),
-        pytest.param(b"\0\1\2\3\n", id="controls"),
-        pytest.param(b"INLINE \0\n", id="a control in a first line"),
-        pytest.param(b"\xff" * 10 + b"\0", id="rubbish without a line end"),
     ],
 )
 def test_foreign_opening_is_closed_without_a_word(server: hrmr.Server, opening: bytes) -> None:
@@ -175,6 +172,22 @@ def test_foreign_opening_is_closed_without_a_word(server: hrmr.Server, opening: 
         with Client(server.port) as client:
             client.send_parts(parts)
             assert read_quietly(client) == b""
+    assert ask(server.port, "INLINE still") == "inline still"
+
+
+@pytest.mark.parametrize(
+    "opening",
+    [
+        pytest.param(b"\0\1\2\3\n", id="controls"),
+        pytest.param(b"INLINE \0\n", id="a control in a first line"),
+        pytest.param(b"\xff" * 10 + b"\0", id="rubbish without a line end"),
+    ],
+)
+def test_binary_opening_is_refused(server: hrmr.Server, opening: bytes) -> None:
+    for parts in ([opening], one_by_one(opening)):
+        with Client(server.port) as client:
+            client.send_parts(parts)
+            assert client.read_to_end() == b"ERR Protocol error: control bytes in a line\n"
     assert ask(server.port, "INLINE still") == "inline still"
 
 
