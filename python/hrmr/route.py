@@ -74,8 +74,6 @@ def make_route(prefix: str | bytes, framing: str, function: Handler) -> Route:
             f"{name}: `async def` handlers are not supported; use `def`, "
             "handlers run on threads of their own and may block"
         )
-    if inspect.isgeneratorfunction(function):
-        raise RouteError(f"{name}: a handler returns its answer, it cannot `yield` it")
     if not _takes_one_argument(function):
         raise RouteError(f"{name}: a handler takes one argument, the request")
     return Route(encoded, framing, function)
