@@ -253,7 +253,8 @@ bool Connection::has_full_output() const {
          unsent_requests_ >= options.pipelined_requests_max;
 }
 
-// The end of a body that ends with the connection must not look like one.
+// The end of a body that ends with the connection must not look like one; and what a peer does not
+// take is forgotten by the kernel at once.
 void Connection::abort() {
   sockaddr none{};
   none.sa_family = AF_UNSPEC;
@@ -347,13 +348,9 @@ void Connection::give_up_on_peer() {
     case Overdue::kIdle:
       destroy();
       return;
-    case Overdue::kWrite: {
-      // With a reset, so that the kernel forgets at once what the peer will not take.
-      const ::linger at_once{1, 0};
-      (void)::setsockopt(fd_.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
-      destroy();
+    case Overdue::kWrite:
+      abort();
       return;
-    }
     case Overdue::kHead:
     case Overdue::kBody:
       shard_.lend_output(stream_);

@@ -229,6 +229,25 @@ def test_peer_that_takes_nothing_is_reset_and_its_memory_freed(
                 client.read_to_end()
 
 
+def test_peer_that_takes_nothing_of_a_file_is_reset_and_the_file_closed(
+    serve: Serve, tmp_path: Path
+) -> None:
+    (tmp_path / "site").mkdir()
+    with (tmp_path / "site" / "large.bin").open("wb") as file:
+        file.truncate(100_000_000)
+    server = serve("--bundled", "--static", str(tmp_path / "site"), "--write-timeout", "0.3")
+    with Client(server.port) as bystander:
+        assert bystander.get("/large.bin", "HEAD").status == 200
+        before = descriptors(server.pid)
+        with narrow_client(server.port) as client:
+            client.send(http_request("/large.bin"))
+            wait_until(client.has_input, "the answer has begun")
+            wait_until(lambda: descriptors(server.pid) <= before, "it is closed")
+            with pytest.raises(ConnectionResetError):
+                client.read_to_end()
+        assert bystander.get("/large.bin", "HEAD").status == 200
+
+
 def send_until_closed(client: Client, part: bytes) -> OSError:
     try:
         while True:
