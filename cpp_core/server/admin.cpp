@@ -84,6 +84,13 @@ bool Admin::is_our_host(std::string_view host) const {
                      [host](const std::string& name) { return equals_ignoring_case(name, host); });
 }
 
+bool Admin::is_from_strange_page(const Exchange& exchange) const {
+  const bool is_page =
+      !header_of(exchange, "origin").empty() || !header_of(exchange, "sec-fetch-site").empty();
+  if (!is_page) return false;
+  return is_from_other_site(exchange) || !is_our_host(without_port(header_of(exchange, "host")));
+}
+
 HttpRefusal Admin::check_http(const Exchange& exchange, const net::Peer& peer) const {
   if (!is_our_host(without_port(header_of(exchange, "host")))) {
     return {403,

@@ -46,6 +46,9 @@ class Admin {
   Access access(const net::Peer& peer, bool has_shown_token) const;
   // All of the above for one request.
   HttpRefusal check_http(const Exchange& exchange, const net::Peer& peer) const;
+  // Whether a page of a browser made this request that may be a stranger's: one of another origin,
+  // or of a name that may have been pointed at us. Programs may use any name.
+  bool is_from_strange_page(const Exchange& exchange) const;
 
  private:
   bool is_our_host(std::string_view host) const;

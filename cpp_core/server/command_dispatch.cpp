@@ -70,8 +70,8 @@ RouteMatch Dispatcher::find_route(Stream& stream, Exchange& exchange) const {
 }
 
 // Commands change things, and a page of another site can send any POST that looks like a form's.
-bool Dispatcher::is_call_of_other_site(const Exchange& exchange) {
-  return exchange.request.form == wire::ValueForm::kJson && is_from_other_site(exchange);
+bool Dispatcher::is_call_of_other_site(const Exchange& exchange) const {
+  return exchange.request.form == wire::ValueForm::kJson && admin_.is_from_strange_page(exchange);
 }
 
 // No module has it: a built-in command, or an error. Nothing is ahead of it.

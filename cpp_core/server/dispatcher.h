@@ -144,7 +144,7 @@ class Dispatcher {
   Step fail_unrouted(Stream& stream, const wire::Request& request);
   bool route_command(Stream& stream, const Exchange& exchange, Step& step);
   modules::RouteMatch find_route(Stream& stream, Exchange& exchange) const;
-  static bool is_call_of_other_site(const Exchange& exchange);
+  bool is_call_of_other_site(const Exchange& exchange) const;
   Step answer_unrouted(Stream& stream, const Exchange& exchange);
   Step run_built_in(Stream& stream, const wire::Request& request, const BuiltIn& built_in);
   Step run_own_word(Stream& stream, const wire::Request& request, std::string_view name);

@@ -124,6 +124,24 @@ TEST_CASE("a page of another origin is refused, a program and our own pages are 
   }
 }
 
+TEST_CASE("a page is strange by its origin or by its name, a program never") {
+  AdminOptions options;
+  options.hosts = {"router.internal"};
+  const Admin admin(options);
+  const auto is_strange = [&](std::string_view host, std::string_view name,
+                              std::string_view value) {
+    const Asked asked{{"Host", host}, {name, value}};
+    return admin.is_from_strange_page(asked.exchange);
+  };
+  CHECK_FALSE(is_strange("any.example", "Accept", "*/*"));
+  CHECK_FALSE(is_strange("localhost:80", "Origin", "http://localhost:80"));
+  CHECK_FALSE(is_strange("router.internal", "Origin", "http://router.internal"));
+  CHECK_FALSE(is_strange("127.0.0.1", "Sec-Fetch-Site", "same-origin"));
+  CHECK(is_strange("127.0.0.1", "Origin", "http://evil.example"));
+  CHECK(is_strange("evil.example", "Origin", "http://evil.example"));
+  CHECK(is_strange("evil.example", "Sec-Fetch-Site", "same-origin"));
+}
+
 TEST_CASE("a page of another origin is refused even with the token and over a Unix socket") {
   const AdminOptions options = with_token();
   const std::string bearer = std::string("Bearer ") + kToken;

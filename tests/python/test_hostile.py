@@ -5,6 +5,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from wire_client import Client, http_request, wait_until
 SHORT_S = 0.3
 LONG_S = 300.0
 
+RESP_TIMEOUT = b"-ERR Protocol error: the command did not come in time\r\n"
 HEAD = b"POST /body HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n"
 
 
@@ -115,6 +117,33 @@ def test_peer_that_never_speaks_is_closed_without_a_word(
     with Client(server.port) as silent, Client(server.port) as blank:
         assert silent.read_to_end() == b""
         assert drip_until_closed(blank, endless(b"\r\n")) == b""
+
+
+@pytest.mark.parametrize("begin", ["*2", "*2\r\n$4", "*2\r\n$4\r\nECHO\r\n$4"])
+def test_dripped_length_of_a_command_is_answered_and_closed(
+    start_server: StartServer, probe: Path, begin: str
+) -> None:
+    server = start_server(**timeouts(header_timeout=SHORT_S))
+    with Client(server.port) as client:
+        client.send(begin)
+        assert drip_until_closed(client, endless(b"0"), pause_s=0.1) == RESP_TIMEOUT
+
+
+@pytest.mark.parametrize(
+    ("begin", "drops"),
+    [
+        ("*2\r\n$4\r\nECHO\r\n$100000\r\n", [b"x"]),
+        ("*100000\r\n", [b"$1\r\n", b"x\r\n"]),
+    ],
+)
+def test_command_that_drips_below_the_least_rate_is_closed(
+    start_server: StartServer, probe: Path, begin: str, drops: list[bytes]
+) -> None:
+    short = timeouts(header_timeout=SHORT_S, body_timeout=SHORT_S)
+    server = start_server(**short, min_rate=10_000)
+    with Client(server.port) as client:
+        client.send(begin)
+        assert drip_until_closed(client, cycle(drops)) == RESP_TIMEOUT
 
 
 def test_request_that_comes_just_in_time_is_served(start_server: StartServer, probe: Path) -> None:

@@ -162,6 +162,15 @@ def test_curl_and_nc_reach_it(serve: Serve, probe: Path, tmp_path: Path) -> None
     assert nc.stdout == b"inline x\n"
 
 
+def test_redis_cli_reaches_it(serve: Serve, probe: Path, tmp_path: Path) -> None:
+    path = str(tmp_path / "a.sock")
+    serve("--unix", path)
+    ran = subprocess.run(
+        ["redis-cli", "-s", path, "ECHO", "over unix"], capture_output=True, timeout=30, check=True
+    )
+    assert ran.stdout == b"over unix\n"
+
+
 def test_hrmr_reload_goes_over_it(
     serve: Serve, probe: Path, modules: Path, tmp_path: Path, run_hrmr: RunHrmr
 ) -> None:
