@@ -13,6 +13,8 @@ namespace {
 char* writable(const char* at) { return const_cast<char*>(at); }
 
 bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
+// As Redis has it: in front of a word \v and \f are space, within one they are not.
+bool ends_word(char c) { return is_space(c) && c != '\v' && c != '\f'; }
 
 int hex_value(char c) {
   if (c >= '0' && c <= '9') return c - '0';
@@ -54,7 +56,7 @@ class WordReader {
   // False: a quote is left open, or something follows it at once.
   template <class Sink>
   bool take_word(const Sink& put) {
-    while (at_ != end_ && !is_space(*at_)) {
+    while (at_ != end_ && !ends_word(*at_)) {
       const char c = *at_++;
       if (c != '"' && c != '\'') {
         put(c);
@@ -283,7 +285,7 @@ std::string_view first_word(std::string_view line) {
   size_t begin = 0;
   while (begin < line.size() && is_space(line[begin])) ++begin;
   size_t end = begin;
-  while (end < line.size() && !is_space(line[end]) && line[end] != '\0') ++end;
+  while (end < line.size() && !ends_word(line[end]) && line[end] != '\0') ++end;
   return line.substr(begin, end - begin);
 }
 

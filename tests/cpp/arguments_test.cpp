@@ -55,6 +55,8 @@ TEST_CASE("a line is split as Redis splits it") {
   CHECK(split(R"('it\'s' '\n')") == "[it's][\\n]");
   CHECK(split("a\"b\"") == "[ab]");
   CHECK(split("\"\" ''") == "[][]");
+  CHECK(split("\v\fa\vb\fc \v d") == "[a\vb\fc][d]");
+  CHECK(split("'a'\vb") == "[a][b]");
   CHECK(split(std::string_view("a\0b", 3)) == "[a]");
 }
 

@@ -309,6 +309,7 @@ MALFORMED = {
     "quotes within a word": b'ECHO abc"def"\r\nPING\r\n',
     "bad hex escape": b'ECHO "\\xzz"\r\nPING\r\n',
     "only spaces": b"   \r\nPING\r\n",
+    "vertical tab and form feed": b"\v\fECHO a\vb\fc\r\nECHO 'a'\v\r\nEC\vHO a\r\n",
     "spaces around": b"  PING   \r\n\tECHO\ta \r\n",
     "long line": b"ECHO " + b"a" * 60000 + b"\r\n",
     "line with no end": b"A" * 70000,
