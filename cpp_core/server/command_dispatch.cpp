@@ -85,6 +85,10 @@ Step Dispatcher::answer_unrouted(Stream& stream, const Exchange& exchange) {
   }
   const bool may_be_call = request.framing == Framing::kResp || request.framing == Framing::kLine;
   const BuiltIn* built_in = may_be_call ? built_in_of(request) : nullptr;
+  // As lines, RELOAD, CLOSE and SHUTDOWN were looked for already: with more behind it, "SHUTDOWN
+  // now" is none, and ends nothing.
+  const bool is_word = built_in != nullptr && built_in->run == nullptr;
+  if (is_word && request.framing == Framing::kLine) built_in = nullptr;
   const bool is_call = built_in != nullptr || stream.session.speaks_resp;
   if (!may_be_call || !is_call) {
     return fail_unrouted(stream, request);

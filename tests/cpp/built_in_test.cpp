@@ -307,6 +307,14 @@ TEST_CASE("AUTH and HELLO take the admin token") {
   CHECK(guessing.stream.closes);
 }
 
+TEST_CASE("as a line, a word with more behind it is no command") {
+  Bench bench;
+  CHECK(bench.send("SHUTDOWN now\n") == "ERR no route for 'SHUTDOWN now'\n");
+  CHECK(bench.send("CLOSE it\n") == "ERR no route for 'CLOSE it'\n");
+  CHECK(bench.control.shutdowns == 0);
+  CHECK_FALSE(bench.stream.closes);
+}
+
 TEST_CASE("from another machine they are refused with NOPERM") {
   Bench bench;
   bench.stream.peer.is_local = false;
