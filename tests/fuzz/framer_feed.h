@@ -42,7 +42,7 @@ struct SeenHeader {
 
 // One request, copied.
 struct Seen {
-  std::string method, target, body, bytes;
+  std::string method, target, path, query, body, bytes;
   int http_minor = 0;
   bool keep_alive = true;
   bool head_only = false;
@@ -88,13 +88,15 @@ class FramerFeed {
   }
 
   void note(const wire::Request& request, const char* input, size_t size) {
-    for (const std::string_view view :
-         {request.bytes, request.method, request.target, request.body}) {
+    for (const std::string_view view : {request.bytes, request.method, request.target, request.path,
+                                        request.query, request.body}) {
       HRMR_CHECK(is_inside(view, input, size));
     }
     Seen seen;
     seen.method = request.method;
     seen.target = request.target;
+    seen.path = request.path;
+    seen.query = request.query;
     seen.body = request.body;
     seen.bytes = request.bytes;
     seen.http_minor = request.http_minor;

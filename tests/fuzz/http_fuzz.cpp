@@ -34,6 +34,31 @@ const SeenHeader* find_named(const Seen& seen, std::string_view name) {
 
 bool is_visible(char c) { return c > 0x20 && c < 0x7f; }
 
+bool is_absolute(const Seen& seen) { return seen.target[0] != '/' && seen.target[0] != '*'; }
+
+// The authority of an absolute target, which stands for Host (RFC 9112 section 3.2.2).
+std::string_view authority_of(const Seen& seen) {
+  const std::string_view rest = std::string_view(seen.target).substr(seen.target.find("//") + 2);
+  return rest.substr(0, rest.find_first_of("/?"));
+}
+
+void check_target(const Seen& seen) {
+  HRMR_CHECK(!seen.path.empty() && seen.path.find('?') == std::string::npos);
+  std::string target = seen.path;
+  const size_t mark = seen.target.find('?');
+  if (mark != std::string::npos) target += "?" + seen.query;
+  if (!is_absolute(seen)) {
+    HRMR_CHECK(target == seen.target);
+    return;
+  }
+  const size_t authority_end = seen.target.find("//") + 2 + authority_of(seen).size();
+  const bool has_path = seen.target.substr(authority_end, 1) == "/";
+  HRMR_CHECK((has_path ? "" : "/") + seen.target.substr(authority_end) == target);
+  if (const SeenHeader* host = find_named(seen, "host")) {
+    HRMR_CHECK(host->value == authority_of(seen));
+  }
+}
+
 // The head must be exactly what its parts say, with blanks only around the values: written down
 // again from the parts, and nothing of it is lost.
 void check_head(const Seen& seen) {
@@ -60,8 +85,12 @@ void check_head(const Seen& seen) {
     skip_blanks();
     for (const char c : header.value) HRMR_CHECK(!wire::is_control(c));
     if (!header.value.empty()) HRMR_CHECK(!wire::is_blank(header.value.back()));
-    take(header.value);
-    skip_blanks();
+    if (is_absolute(seen) && is_named(header, "host")) {
+      rest.remove_prefix(rest.find('\r'));  // not what it says
+    } else {
+      take(header.value);
+      skip_blanks();
+    }
     take("\r\n");
   }
   HRMR_CHECK(rest == "\r\n");
@@ -154,6 +183,7 @@ void check(std::string_view input, const wire::FrameLimits& limits) {
   const Outcome outcome = feed_every_way(wire::Framing::kHttp, limits, input);
   for (const Seen& seen : outcome.requests) {
     check_head(seen);
+    check_target(seen);
     check_framing(seen);
     HRMR_CHECK(seen.bytes.size() - seen.body.size() <= limits.head_bytes_max);
     HRMR_CHECK(seen.body.size() <= limits.body_bytes_max);

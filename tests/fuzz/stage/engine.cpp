@@ -51,7 +51,7 @@ bool Engine::submit(work::WorkerPool& pool, work::Job* job) {
   HRMR_CHECK(&pool == &pool_ || &pool == &python_pool_);
   if (is_full) return false;
   if (runs_at_once) {
-    job->run();
+    run(job);
   } else {
     jobs_.push_back(job);
   }
@@ -66,7 +66,13 @@ void Engine::run_job(bool newest) {
   } else {
     jobs_.pop_front();
   }
+  run(job);
+}
+
+void Engine::run(work::Job* job) {
+  is_on_worker_ = true;
   job->run();
+  is_on_worker_ = false;
 }
 
 work::WorkerPool& Engine::pool(modules::Run where) {
@@ -209,8 +215,17 @@ void Engine::on_drained() { ++drained_count_; }
 
 }  // namespace hrmr::fuzz
 
-// The workers are played: see CMakeLists.txt for the names.
+// The workers are played: see CMakeLists.txt for the names. They share their thread with the loop.
 extern "C" bool __wrap__ZN4hrmr4work10WorkerPool14submit_quietlyEPNS0_3JobE(
     hrmr::work::WorkerPool* pool, hrmr::work::Job* job) {
   return hrmr::fuzz::current_engine->submit(*pool, job);
+}
+
+extern "C" bool __real__ZNK4hrmr3net9EventLoop17is_current_threadEv(
+    const hrmr::net::EventLoop* loop);
+extern "C" bool __wrap__ZNK4hrmr3net9EventLoop17is_current_threadEv(
+    const hrmr::net::EventLoop* loop) {
+  const hrmr::fuzz::Engine* engine = hrmr::fuzz::current_engine;
+  if (engine != nullptr && engine->is_on_worker()) return false;
+  return __real__ZNK4hrmr3net9EventLoop17is_current_threadEv(loop);
 }

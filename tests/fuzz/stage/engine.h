@@ -35,6 +35,7 @@ class Engine final : public server::ShardOwner {
   // The pools.
   bool submit(work::WorkerPool& pool, work::Job* job);
   void run_job(bool newest);
+  bool is_on_worker() const { return is_on_worker_; }
   bool is_full = false;
   bool runs_at_once = false;
 
@@ -73,6 +74,7 @@ class Engine final : public server::ShardOwner {
   };
   void publish(modules::Publication& change, modules::RouteMark mark);
   void forget_drained();
+  void run(work::Job* job);
 
   const bool has_raw_;
   server::Options options_;
@@ -84,6 +86,7 @@ class Engine final : public server::ShardOwner {
   std::unique_ptr<Generation> current_;
   std::list<Replaced> replaced_;
   uint64_t generations_ = 0;
+  bool is_on_worker_ = false;
   bool is_resting_ = false;
   bool is_at_rest_ = false;  // and that was told
   bool is_publishing_ = false;

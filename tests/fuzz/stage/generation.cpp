@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <cstring>
 #include <utility>
 
 #include "base/check.h"
@@ -44,6 +45,16 @@ uint32_t hash_of(std::string_view bytes) {
   return hash;
 }
 
+// What of it is sent is taken off `text`.
+void send_piece_of(hrmr_reply* reply, std::string& text) {
+  const hrmr_host& host = server::host_table();
+  const std::string part = text.substr(0, text.size() / 2);
+  host.write(reply, bytes_of(part));
+  text.erase(0, part.size());
+  const int result = host.flush(reply, 0);
+  HRMR_CHECK(result == HRMR_OK || result == HRMR_BUSY || result == HRMR_GONE);
+}
+
 void complete(const Shelved& shelved) {
   const hrmr_host& host = server::host_table();
   HRMR_CHECK_EQ(host.write(shelved.reply, bytes_of(shelved.text)), HRMR_OK);
@@ -65,6 +76,8 @@ const std::vector<Part>& parts() {
       {"PBYE ", RouteFraming::kLine, Run::kPool, Act::kClose},
       {"LATE ", RouteFraming::kLine, Run::kInline, Act::kDefer},
       {"PLATE ", RouteFraming::kLine, Run::kPool, Act::kDefer},
+      {"STREAM ", RouteFraming::kLine, Run::kPool, Act::kStream},
+      {"BROKEN ", RouteFraming::kLine, Run::kPool, Act::kStreamFail},
       {"BAD ", RouteFraming::kLine, Run::kPool, Act::kFail},
       {"GET /in", RouteFraming::kHttp, Run::kInline, Act::kSay},
       {"GET /pool", RouteFraming::kHttp, Run::kPool, Act::kSay},
@@ -78,6 +91,8 @@ const std::vector<Part>& parts() {
       {"GET /bye", RouteFraming::kHttp, Run::kInline, Act::kClose},
       {"GET /late", RouteFraming::kHttp, Run::kInline, Act::kDefer},
       {"POST /late", RouteFraming::kHttp, Run::kPool, Act::kDefer},
+      {"GET /stream", RouteFraming::kHttp, Run::kPool, Act::kStream},
+      {"GET /broken", RouteFraming::kHttp, Run::kPool, Act::kStreamFail},
       {"GET /bad", RouteFraming::kHttp, Run::kInline, Act::kFail},
       {"RAW ", RouteFraming::kRaw, Run::kPool, Act::kSay},
   };
@@ -91,6 +106,14 @@ const Part* part_of(RouteFraming framing, std::string_view bytes) {
   return nullptr;
 }
 
+const Part* http_part_of(const std::string& method, const std::string& path) {
+  const Part* own = part_of(RouteFraming::kHttp, method + " " + path);
+  if (method != "HEAD") return own;
+  const Part* get = part_of(RouteFraming::kHttp, "GET " + path);
+  if (get == nullptr || own == nullptr) return get == nullptr ? own : get;
+  return std::strlen(get->prefix) + 1 > std::strlen(own->prefix) ? get : own;
+}
+
 std::string answer_to(const Part& part, std::string_view bytes) {
   std::string text(part.prefix);
   text += std::to_string(bytes.size()) + " " + std::to_string(hash_of(bytes));
@@ -101,7 +124,7 @@ std::string answer_to(const Part& part, std::string_view bytes) {
 
 void Shelf::put(hrmr_reply* reply, std::string text) {
   HRMR_CHECK(reply != nullptr);
-  Shelved shelved{reply, std::move(text)};
+  Shelved shelved{reply, std::move(text), false};
   if (completes_at_once) return complete(shelved);
   replies.push_back(std::move(shelved));
 }
@@ -115,6 +138,15 @@ void Shelf::answer(bool newest) {
     replies.pop_front();
   }
   complete(shelved);
+}
+
+void Shelf::send_piece() {
+  if (replies.empty()) return;
+  Shelved& oldest = replies.front();
+  if (!std::exchange(oldest.streams, true)) {
+    HRMR_CHECK_EQ(server::host_table().stream(oldest.reply, -1), HRMR_OK);
+  }
+  send_piece_of(oldest.reply, oldest.text);
 }
 
 void Shelf::drop() {
@@ -166,6 +198,15 @@ int Generation::handle(const hrmr_request* request, hrmr_reply* reply, void* con
     case Act::kDefer:
       role.shelf->put(host.defer(reply), std::move(text));
       return HRMR_OK;
+    case Act::kStream:
+      HRMR_CHECK_EQ(host.stream(reply, -1), HRMR_OK);
+      send_piece_of(reply, text);
+      send_piece_of(reply, text);
+      return host.write(reply, bytes_of(text));
+    case Act::kStreamFail:
+      HRMR_CHECK_EQ(host.stream(reply, -1), HRMR_OK);
+      send_piece_of(reply, text);
+      return HRMR_FAILED;
     case Act::kFail:
       break;
   }

@@ -16,7 +16,7 @@
 
 namespace hrmr::fuzz {
 
-enum class Act : uint8_t { kSay, kSayMuch, kSayFile, kClose, kDefer, kFail };
+enum class Act : uint8_t { kSay, kSayMuch, kSayFile, kClose, kDefer, kFail, kStream, kStreamFail };
 
 struct Part {
   const char* prefix;
@@ -28,13 +28,16 @@ struct Part {
 // What the modules have registered. The prefixes of one framing do not begin each other.
 const std::vector<Part>& parts();
 const Part* part_of(modules::RouteFraming framing, std::string_view bytes);
+// Of an HTTP request of that method, for that path; a HEAD goes to a GET that is closer.
+const Part* http_part_of(const std::string& method, const std::string& path);
 // The body of the reply to that request, when its handler has its way.
 std::string answer_to(const Part& part, std::string_view bytes);
 
 // Replies that were deferred, the oldest first.
 struct Shelved {
   hrmr_reply* reply;
-  std::string text;
+  std::string text;  // that is not written yet
+  bool streams = false;
 };
 struct Shelf {
   std::deque<Shelved> replies;
@@ -42,6 +45,7 @@ struct Shelf {
 
   void put(hrmr_reply* reply, std::string text);
   void answer(bool newest);
+  void send_piece();  // of the oldest
   void drop();
 };
 

@@ -222,6 +222,13 @@ int Kernel::shut_down(int fd, int how) {
   return 0;
 }
 
+// connect(2) to AF_UNSPEC.
+int Kernel::disconnect(int fd) {
+  Socket& socket = socket_of(fd);
+  socket.is_aborted = socket.is_reset = true;
+  return 0;
+}
+
 int Kernel::set_option(int fd) {
   static_cast<void>(socket_of(fd));
   return 0;
@@ -244,6 +251,7 @@ ssize_t Kernel::wake(int fd) {
 extern "C" {
 
 using hrmr::fuzz::Kernel;
+using hrmr::fuzz::kWallS;
 
 ssize_t __real_recv(int fd, void* room, size_t bytes, int flags);
 ssize_t __wrap_recv(int fd, void* room, size_t bytes, int flags) {
@@ -273,6 +281,14 @@ int __wrap_setsockopt(int fd, int level, int name, const void* value, socklen_t 
   if (kernel == nullptr || !kernel->owns(fd))
     return __real_setsockopt(fd, level, name, value, size);
   return kernel->set_option(fd);
+}
+
+int __real_connect(int fd, const sockaddr* address, socklen_t size);
+int __wrap_connect(int fd, const sockaddr* address, socklen_t size) {
+  Kernel* kernel = Kernel::current();
+  if (kernel == nullptr || !kernel->owns(fd)) return __real_connect(fd, address, size);
+  HRMR_CHECK_EQ(address->sa_family, AF_UNSPEC);
+  return kernel->disconnect(fd);
 }
 
 int __real_shutdown(int fd, int how);
@@ -339,7 +355,8 @@ int __real_clock_gettime(clockid_t clock, timespec* now);
 int __wrap_clock_gettime(clockid_t clock, timespec* now) {
   const Kernel* kernel = Kernel::current();
   if (kernel == nullptr) return __real_clock_gettime(clock, now);
-  now->tv_sec = static_cast<time_t>(kernel->now_ms() / 1000);
+  const bool is_wall = clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE;
+  now->tv_sec = is_wall ? kWallS : static_cast<time_t>(kernel->now_ms() / 1000);
   now->tv_nsec = static_cast<long>(kernel->now_ms() % 1000 * 1'000'000);
   return 0;
 }

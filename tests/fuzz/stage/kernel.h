@@ -16,12 +16,16 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <ctime>
 #include <map>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace hrmr::fuzz {
+
+// The clock of the wall stands still.
+inline constexpr time_t kWallS = 1'000'000;
 
 struct Socket {
   int fd = -1;
@@ -46,6 +50,7 @@ struct Socket {
   // What the engine has done.
   bool is_open = true;
   bool is_shut = false;
+  bool is_aborted = false;
 };
 
 // Makes things happen. Called from within epoll_wait.
@@ -89,6 +94,7 @@ class Kernel {
   ssize_t send(int fd, const char* bytes, size_t size);
   ssize_t send_file(int fd, int file, off_t* offset, size_t size);
   int shut_down(int fd, int how);
+  int disconnect(int fd);
   int set_option(int fd);  // no matter which one
   int unsent(int fd);
   ssize_t wake(int fd);

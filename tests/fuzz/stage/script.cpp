@@ -170,6 +170,9 @@ bool Script::play_modules(char sign) {
     case 'C':
       engine_.shelf.answer(true);
       return true;
+    case 'r':
+      engine_.shelf.send_piece();
+      return true;
     case 'd':
       disturbances_.has_dropped = true;
       engine_.shelf.drop();

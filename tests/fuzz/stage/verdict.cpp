@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cctype>
+#include <initializer_list>
 #include <string>
+#include <utility>
 
 #include "../framer_feed.h"
 #include "base/check.h"
@@ -11,6 +13,7 @@
 #include "wire/arguments.h"
 #include "wire/first_line.h"
 #include "wire/http1_verdict.h"
+#include "wire/http_texts.h"
 #include "wire/line_framer.h"
 
 namespace hrmr::fuzz {
@@ -19,6 +22,15 @@ namespace {
 using modules::RouteFraming;
 
 constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
+
+// A refusal as it is sent.
+std::string dated(std::string_view reply) {
+  char date[29];
+  wire::format_http_date(kWallS, date);
+  ByteBuffer out;
+  wire::append_dated(out, reply, {date, sizeof date});
+  return std::string(out.view());
+}
 
 // Reads what the peer took, reply by reply.
 class Replies {
@@ -38,6 +50,7 @@ class Replies {
     return true;
   }
   // Up to and with `mark`. Empty: it is cut off, which must have been allowed.
+  std::string_view take_rest() { return std::exchange(rest_, {}); }
   std::string_view take_to(std::string_view mark) {
     const size_t at = rest_.find(mark);
     if (at == std::string_view::npos) return cut_off();
@@ -52,8 +65,9 @@ class Replies {
   // The answer to who was too slow, which ends the connection.
   bool skip_timeout() {
     if (disturbances_.passed_ms < kTimeoutMs) return false;
-    return skip(wire::refused(wire::Verdict::kHeadTimeout).reply) ||
-           skip(wire::refused(wire::Verdict::kBodyTimeout).reply) || skip(wire::kLineTimeoutReply);
+    return skip(dated(wire::refused(wire::Verdict::kHeadTimeout).reply)) ||
+           skip(dated(wire::refused(wire::Verdict::kBodyTimeout).reply)) ||
+           skip(wire::kLineTimeoutReply);
   }
   // Exactly that, or, if it may end early, less.
   void take_all(std::string_view text) {
@@ -75,6 +89,8 @@ class Replies {
   bool may_end_early_;
   bool has_ended_ = false;
 };
+
+bool fails(const Part& part) { return part.act == Act::kFail || part.act == Act::kStreamFail; }
 
 // ---- lines
 
@@ -105,7 +121,7 @@ void check_substitute(std::string_view reply, const Part* part, const Disturbanc
     HRMR_CHECK(disturbances.has_dropped && part != nullptr && part->act == Act::kDefer);
   } else {
     HRMR_CHECK(reply == "ERR module 'spec' failed\n");
-    HRMR_CHECK(part != nullptr && part->act == Act::kFail);
+    HRMR_CHECK(part != nullptr && fails(*part));
   }
 }
 
@@ -128,7 +144,7 @@ bool check_line(std::string_view line, Replies& replies, bool is_local) {
     return is_local;
   }
   const Part* part = part_of(RouteFraming::kLine, line);
-  if (part != nullptr && part->act != Act::kFail && reply == answer_to(*part, line)) {
+  if (part != nullptr && !fails(*part) && reply == answer_to(*part, line)) {
     return part->act == Act::kClose;
   }
   check_substitute(reply, part, replies.disturbances());
@@ -148,10 +164,27 @@ void check_lines(const Outcome& outcome, Replies& replies, bool is_local) {
 
 struct Response {
   int status = 0;
-  std::string_view body;
+  std::string body;
   size_t length = 0;
+  bool has_length = false;
   bool closes = false;
 };
+
+// False: it is cut off.
+bool read_chunks(Replies& replies, std::string& body) {
+  for (;;) {
+    const std::string_view line = replies.take_to("\r\n");
+    if (replies.has_ended()) return false;
+    size_t digits = 0;
+    const size_t bytes = std::stoul(std::string(line), &digits, 16);
+    HRMR_CHECK_EQ(digits, line.size() - 2);
+    body += replies.take(bytes);
+    const std::string_view end = replies.take(2);
+    if (replies.has_ended()) return false;
+    HRMR_CHECK(end == "\r\n");
+    if (bytes == 0) return true;
+  }
+}
 
 // False: it is cut off.
 bool read_response(Replies& replies, bool has_body, Response& response) {
@@ -160,25 +193,35 @@ bool read_response(Replies& replies, bool has_body, Response& response) {
   HRMR_CHECK(starts_with(head, "HTTP/1.1 "));
   response.status = std::stoi(std::string(head.substr(9, 3)));
   response.closes = head.find("\r\nConnection: close\r\n") != std::string_view::npos;
-  const size_t length_at = head.find("\r\nContent-Length: ");
-  HRMR_CHECK(length_at != std::string_view::npos);
   HRMR_CHECK(head.find("\r\nDate: ") != std::string_view::npos);
-  response.length = std::stoul(std::string(head.substr(length_at + 18)));
-  if (has_body) response.body = replies.take(response.length);
-  return !replies.has_ended();
+  const size_t length_at = head.find("\r\nContent-Length: ");
+  const bool has_chunks = head.find("\r\nTransfer-Encoding: chunked\r\n") != head.npos;
+  response.has_length = length_at != std::string_view::npos;
+  HRMR_CHECK(!has_chunks || !response.has_length);
+  if (has_chunks) return !has_body || read_chunks(replies, response.body);
+  if (response.has_length) {
+    response.length = std::stoul(std::string(head.substr(length_at + 18)));
+    if (has_body) response.body = replies.take(response.length);
+    return !replies.has_ended();
+  }
+  // Up to the end of the connection.
+  HRMR_CHECK(response.closes);
+  if (has_body) response.body = replies.take_rest();
+  return !replies.may_end_early();
 }
 
 void check_response(const Seen& seen, const Response& response, const Disturbances& disturbances) {
-  const Part* part = part_of(RouteFraming::kHttp, seen.bytes);
+  const Part* part = http_part_of(seen.method, seen.path);
   switch (response.status) {
     case 200: {
-      HRMR_CHECK(part != nullptr && part->act != Act::kFail);
+      HRMR_CHECK(part != nullptr && !fails(*part));
       const std::string expected = answer_to(*part, seen.bytes);
-      HRMR_CHECK_EQ(response.length, expected.size());
+      if (response.has_length) HRMR_CHECK_EQ(response.length, expected.size());
       HRMR_CHECK(seen.head_only || response.body == expected);
       return;
     }
     case 404:
+    case 405:
       HRMR_CHECK(part == nullptr || disturbances.has_removed);
       return;
     case 503:
@@ -187,7 +230,7 @@ void check_response(const Seen& seen, const Response& response, const Disturbanc
     default:
       HRMR_CHECK_EQ(response.status, 500);
       HRMR_CHECK(part != nullptr);
-      HRMR_CHECK(part->act == Act::kFail || (part->act == Act::kDefer && disturbances.has_dropped));
+      HRMR_CHECK(fails(*part) || (part->act == Act::kDefer && disturbances.has_dropped));
   }
 }
 
@@ -203,8 +246,9 @@ bool check_exchange(const Seen& seen, Replies& replies) {
   }
   check_response(seen, response, replies.disturbances());
   if (!seen.keep_alive) HRMR_CHECK(response.closes);
-  const Part* part = part_of(RouteFraming::kHttp, seen.bytes);
-  const bool may_close = !seen.keep_alive || (part != nullptr && part->act == Act::kClose) ||
+  const Part* part = http_part_of(seen.method, seen.path);
+  const bool may_close = !seen.keep_alive || seen.http_minor == 0 ||
+                         (part != nullptr && part->act == Act::kClose) ||
                          replies.disturbances().has_drained;
   if (response.closes) HRMR_CHECK(may_close);
   return response.closes;
@@ -217,7 +261,7 @@ void check_http(const Outcome& outcome, Replies& replies) {
   }
   static_cast<void>(replies.skip(kContinue));
   if (replies.skip_timeout()) return;
-  if (outcome.is_refused) replies.take_all(outcome.reply);
+  if (outcome.is_refused) replies.take_all(dated(outcome.reply));
 }
 
 // ----
@@ -228,12 +272,16 @@ std::string upper(std::string_view text) {
   return out;
 }
 
+bool contains_any(std::string_view text, std::initializer_list<std::string_view> parts) {
+  return std::any_of(parts.begin(), parts.end(), [text](std::string_view part) {
+    return text.find(part) != std::string_view::npos;
+  });
+}
+
 // What a request is depends on when its bytes came: no verdict.
 bool depends_on_time(std::string_view sent, const Disturbances& disturbances) {
   if (disturbances.passed_ms < limits::kBareCommandQuietMs) return false;
-  const std::string text = upper(sent);
-  return text.find("RELOAD") != std::string::npos || text.find("CLOSE") != std::string::npos ||
-         text.find("SHUTDOWN") != std::string::npos;
+  return contains_any(upper(sent), {"RELOAD", "CLOSE", "SHUTDOWN"});
 }
 
 // Commands are not modelled here: no verdict on what calls a built-in one, or is a call in form.
@@ -284,8 +332,11 @@ void check_replies(const PeerSeen& peer, const Disturbances& disturbances, bool 
   if (depends_on_time(sent, disturbances)) return;
   if (may_call_commands(sent)) return;
   sent.remove_prefix(wire::leading_empty_lines(sent));
-  const bool may_end_early =
-      peer.is_cut_off || disturbances.has_drained || disturbances.passed_ms >= kTimeoutMs;
+  // A reply that fails behind its first piece breaks the connection off.
+  const bool may_break = disturbances.has_dropped || contains_any(sent, {"BROKEN ", "/broken"});
+  HRMR_CHECK(may_break || !socket.is_aborted);
+  const bool may_end_early = peer.is_cut_off || may_break || disturbances.has_drained ||
+                             disturbances.passed_ms >= kTimeoutMs;
   Replies replies(socket.taken, disturbances, may_end_early);
   const wire::Opening opening = opening_of(sent, disturbances);
   if (opening == wire::Opening::kForeign || sent.empty()) {
