@@ -1,5 +1,6 @@
 #include "wire/arguments.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 
@@ -43,9 +44,7 @@ char line_escape(char c) {
 class WordReader {
  public:
   explicit WordReader(std::string_view line)
-      : at_(line.data()), end_(line.data() + line.find('\0')) {
-    if (line.find('\0') == std::string_view::npos) end_ = line.data() + line.size();
-  }
+      : at_(line.data()), end_(line.data() + std::min(line.find('\0'), line.size())) {}
 
   bool at_end() {
     while (at_ != end_ && is_space(*at_)) ++at_;

@@ -114,6 +114,9 @@ class FramerFeed {
 
   // False: nothing more without more bytes.
   bool turn(bool at_end) {
+    // RESP is what begins with '*'; what does not is another framing's.
+    const bool is_resp = framer_.framing() == wire::Framing::kResp;
+    if (is_resp && (outcome_.left.empty() || outcome_.left.front() != '*')) return false;
     const size_t size = outcome_.left.size();
     const std::unique_ptr<char[]> input(new char[size]);
     std::copy(outcome_.left.begin(), outcome_.left.end(), input.get());
