@@ -27,6 +27,7 @@ char short_escape(char c) {
 }
 
 bool is_plain(char c) { return static_cast<unsigned char>(c) >= 0x20 && c != '"' && c != '\\'; }
+bool passes(char c, bool is_text) { return is_plain(c) && (is_text || (c & 0x80) == 0); }
 
 // How many bytes the sequence that begins at `at` has; 0: it is none (RFC 3629 section 4).
 size_t sequence_bytes(const unsigned char* at, size_t left) {
@@ -65,17 +66,19 @@ bool is_utf8(std::string_view text) {
 }
 
 size_t json_string_bytes(std::string_view text) {
+  const bool is_text = is_utf8(text);
   size_t bytes = 2 + text.size();
   for (const char c : text) {
-    if (!is_plain(c)) bytes += short_escape(c) != 0 ? 1 : 5;
+    if (!passes(c, is_text)) bytes += short_escape(c) != 0 ? 1 : 5;
   }
   return bytes;
 }
 
 char* put_json_string(char* at, std::string_view text) {
+  const bool is_text = is_utf8(text);
   *at++ = '"';
   for (const char c : text) {
-    if (is_plain(c)) {
+    if (passes(c, is_text)) {
       *at++ = c;
     } else if (const char letter = short_escape(c); letter != 0) {
       *at++ = '\\';

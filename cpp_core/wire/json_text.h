@@ -14,7 +14,8 @@ bool is_utf8(std::string_view text);
 
 // What put_json_string writes, quotes and escapes included.
 size_t json_string_bytes(std::string_view text);
-// `text` is UTF-8 or not: bytes pass as they are, but for quotes, backslashes and control bytes.
+// Bytes pass as they are, but for quotes, backslashes and control bytes. Of what is not UTF-8, the
+// bytes from 0x80 on are taken as ISO 8859-1 and escaped: RFC 8259 section 8.1 wants UTF-8.
 char* put_json_string(char* at, std::string_view text);
 
 // RFC 4648 section 4, padded.
