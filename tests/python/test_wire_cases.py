@@ -12,7 +12,7 @@ from pathlib import Path
 import hrmr
 import pytest
 from conftest import Compile, place
-from wire_client import Client, Response, http_request, one_by_one
+from wire_client import Client, Response, one_by_one
 
 CASES = Path(__file__).parent.parent / "wire"
 FRAMINGS = {"line": "1", "http": "2", "raw": "3"}  # the numbers of abi.h
@@ -201,8 +201,8 @@ def check_end(client: Client, case: Case, goes_on: bool) -> None:
 def settle(client: Client, framing: str) -> None:
     """Says something that is answered, in that framing."""
     if framing == "http":
-        client.send(http_request("/settle"))
-        assert client.read_response().headers["x-target"] == b"/settle".hex()
+        client.send(b"GET / HTTP/1.1\r\nHost:\r\n\r\n")  # within the least bound of a case
+        assert client.read_response().headers["x-target"] == b"/".hex()
     else:
         assert client.ask("settle") == "seen " + b"settle".hex()
 
