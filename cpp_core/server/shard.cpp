@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/alternate_stack.h"
+#include "base/scheduling.h"
 #include "base/signals.h"
 
 namespace hrmr::server {
@@ -53,6 +54,7 @@ Status Shard::start() {
   try {
     thread_ = std::thread([this, name] {
       pthread_setname_np(pthread_self(), name.c_str());
+      ask_for_short_slices();
       const AlternateStack signal_stack;
       loop_.run();
       close_all();
