@@ -58,10 +58,15 @@ Step Dispatcher::next(Stream& stream) {
 Step Dispatcher::take_up(Stream& stream) {
   Batch& batch = *stream.resting;
   const Step step = route(stream, batch.take_left());
-  if (batch.has_left()) return step;
-  stream.resting = nullptr;
-  recycle(batch);
+  // A refusal has ended them all.
+  if (stream.resting == &batch && !batch.has_left()) recycle_resting(stream);
   return step;
+}
+
+void Dispatcher::recycle_resting(Stream& stream) {
+  Batch& batch = *stream.resting;
+  stream.resting = batch.behind();
+  recycle(batch);
 }
 
 Step Dispatcher::say_late(Stream& stream) {
@@ -256,7 +261,11 @@ Step Dispatcher::enqueue(Stream& stream, const Exchange& exchange, Run where) {
 }
 
 Step Dispatcher::park(Stream& stream, const Exchange& exchange) {
-  stream.batch->park(exchange);
+  if (stream.resting == nullptr) {
+    stream.batch->park(exchange);
+  } else {
+    stream.resting->put_back();  // where it came from it waits as well
+  }
   return send_off(stream);
 }
 
@@ -388,6 +397,7 @@ void Dispatcher::take_deferred(Stream& stream, std::unique_ptr<Deferred> deferre
 void Dispatcher::go_on(Stream& stream, Batch& batch) {
   stream.is_away = false;
   if (!stream.closes && batch.has_left()) {
+    batch.rest_before(stream.resting);
     stream.resting = &batch;
   } else {
     recycle(batch);
@@ -395,7 +405,7 @@ void Dispatcher::go_on(Stream& stream, Batch& batch) {
 }
 
 void Dispatcher::drop(Stream& stream) {
-  if (stream.resting != nullptr) recycle(*std::exchange(stream.resting, nullptr));
+  while (stream.resting != nullptr) recycle_resting(stream);
   if (stream.batch != nullptr) {
     unpin_all(*stream.batch, nullptr);
     recycle(*std::exchange(stream.batch, nullptr));
@@ -417,6 +427,7 @@ Step Dispatcher::fail(Stream& stream, const wire::Request& request, int status,
 
 // A protocol error: one answer, then the end. What follows is never read as another protocol.
 Step Dispatcher::refuse(Stream& stream, std::string_view reply) {
+  while (stream.resting != nullptr) recycle_resting(stream);
   if (stream.batch != nullptr) {
     stream.late_reply = reply;
     stream.is_refused = true;
@@ -481,8 +492,10 @@ Batch& Dispatcher::take_free_batch(Stream& stream, Run where) {
 wire::ReplyFacts Dispatcher::facts_for(const Stream& stream, const wire::Request& request) {
   const bool is_http = request.framing == Framing::kHttp;
   wire::ReplyFacts facts = facts_of(request, is_http ? date() : std::string_view());
+  const Batch* resting = stream.resting;
   const bool is_last =
-      stream.input.is_empty() && (stream.resting == nullptr || !stream.resting->has_left());
+      stream.input.is_empty() &&
+      (resting == nullptr || (!resting->has_left() && resting->behind() == nullptr));
   if (stream.is_draining && is_http && is_last) {
     facts.keep_alive = false;
   }

@@ -133,6 +133,7 @@ class Dispatcher {
   };
 
   Step take_up(Stream& stream);
+  void recycle_resting(Stream& stream);
   Step say_late(Stream& stream);
   Step choose_framing(Stream& stream);
   Step choose_opening(Stream& stream, std::string_view input);

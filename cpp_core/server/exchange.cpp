@@ -173,14 +173,24 @@ const Exchange& Batch::parked() {
 }
 
 const Exchange& Batch::take_left() {
-  if (next_ < count_) return exchanges_[next_++];
+  has_taken_parked_ = next_ == count_;
+  if (!has_taken_parked_) return exchanges_[next_++];
   has_parked_ = false;
   return parked();
+}
+
+void Batch::put_back() {
+  if (has_taken_parked_) {
+    has_parked_ = true;
+  } else {
+    --next_;
+  }
 }
 
 void Batch::clear() {
   count_ = next_ = 0;
   has_parked_ = false;
+  behind_ = nullptr;
   headers_.clear();
   closes_ = aborts_ = is_deferred_ = false;
   output_.clear();

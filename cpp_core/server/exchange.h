@@ -112,6 +112,11 @@ class Batch final : public work::Job, public net::Letter {
   bool has_left() const { return next_ < count_ || has_parked_; }
   // The first of them, which then is no longer left; it lives as long as the batch is not cleared.
   const Exchange& take_left();
+  // What was taken last is the first that is left again.
+  void put_back();
+  // The batch whose left requests come behind those of this one.
+  void rest_before(Batch* behind) { behind_ = behind; }
+  Batch* behind() const { return behind_; }
   // The reply of the last request that began was deferred.
   bool is_deferred() const { return is_deferred_; }
   size_t next() const { return next_; }
@@ -139,6 +144,8 @@ class Batch final : public work::Job, public net::Letter {
   std::vector<wire::Header> headers_;
   Exchange parked_;
   bool has_parked_ = false;
+  bool has_taken_parked_ = false;
+  Batch* behind_ = nullptr;
   std::vector<wire::Text> arguments_;  // of the command that runs
   Output output_;
   bool closes_ = false;

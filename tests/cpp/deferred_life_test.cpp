@@ -129,6 +129,35 @@ TEST_CASE("a replaced generation stays until its deferred reply has come, and is
   }
 }
 
+TEST_CASE("what a batch leaves over keeps its order, wherever the table sends it by then") {
+  Shelf shelf;
+  server::Options options;
+  options.registry.retire_timeout_ms = 30;
+  Running running({kPooled, deferring("LATER", Run::kPool, shelf)}, options);
+  Client client = running.client();
+  client.send("LATER\nPOOL 1\nPOOL 2\nPOOL 3\nPOOL 4\nPOOL 5\nPOOL 6\nPOOL 7\nPOOL 8\n");
+  hrmr_reply* reply = shelf.take();
+  // Of those behind it 2 is deferred again, in a batch with 3; 4, 5 and 7 are inline now.
+  Shelf later;
+  running.loader->specs = {{"POOL ", Run::kPool, say, "newly pooled "},
+                           deferring("POOL 2", Run::kPool, later),
+                           {"POOL 4", Run::kInline, say, "inline 4"},
+                           {"POOL 5", Run::kInline, say, "inline 5"},
+                           {"POOL 7", Run::kInline, say, "inline 7"}};
+  CHECK(running.reload().outcomes.size() == 1);
+  host().write(reply, HRMR_BYTES("old\n"));
+  host().complete(reply);
+  CHECK(client.line() == "old\n");
+  CHECK(client.line() == "newly pooled 1\n");
+  later.answer("later\n");
+  for (const char* answer : {"later\n", "newly pooled 3\n", "inline 4\n", "inline 5\n",
+                             "newly pooled 6\n", "inline 7\n", "newly pooled 8\n"}) {
+    CHECK(client.line() == answer);
+  }
+  client.finish();
+  CHECK(client.rest().empty());
+}
+
 TEST_CASE("a client that does not read its answers keeps no module from being unloaded") {
   struct Much {
     std::string text = std::string(2 * limits::kOutputHighBytes, 'x');
