@@ -22,6 +22,7 @@ class ReloadAnswer final : public net::Letter {
     owner_.on_command_done(wording_ ? wording_(text) : text);
     delete this;
   }
+  void on_undelivered() override { delete this; }
   std::string text;
 
  private:

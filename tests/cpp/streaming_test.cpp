@@ -122,7 +122,8 @@ int drop_midway(const hrmr_request*, hrmr_reply* reply, void*) {
   return HRMR_OK;
 }
 
-// 64 KiB pieces until the peer is behind, without waiting; then waits until it has caught up.
+// 64 KiB pieces, without waiting, until the peer has taken none for a second: before that it may be
+// the loop that is behind. Then waits until it has caught up.
 int push_until_busy(const hrmr_request*, hrmr_reply* reply, void* context) {
   auto& desk = *static_cast<Desk*>(context);
   hrmr_reply* deferred = host().defer(reply);
@@ -130,10 +131,16 @@ int push_until_busy(const hrmr_request*, hrmr_reply* reply, void* context) {
     const std::string piece(65536, 'p');
     host().stream(deferred, -1);
     int result = HRMR_OK;
-    while (result == HRMR_OK) {
-      host().write(deferred, bytes(piece));
+    for (int refused = 0; refused < 1000 && result != HRMR_GONE;) {
+      if (result == HRMR_OK) host().write(deferred, bytes(piece));
       result = host().flush(deferred, 0);
-      if (result == HRMR_OK) ++desk.pieces;
+      if (result == HRMR_OK) {
+        ++desk.pieces;
+        refused = 0;
+      } else {
+        ++refused;
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      }
     }
     desk.last_result = result;
     if (result == HRMR_BUSY && host().flush(deferred, kPatientMs) == HRMR_OK) ++desk.pieces;
