@@ -4,8 +4,8 @@
 //
 //     g++ -O2 -std=c++20 bench/bare_epoll.cpp -o bare_epoll && ./bare_epoll 8081 http
 //
-// `http` answers each head, `lines` each line. No bodies, no errors, no timeouts; a peer that does
-// not read its answers is cut off. Listens on loopback only.
+// `http` answers each head, `lines` each line, `resp` each PING of Redis' protocol. No bodies, no
+// errors, no timeouts; a peer that does not read its answers is cut off. Listens on loopback only.
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
@@ -36,6 +36,7 @@ constexpr std::string_view kHttpAnswer =
     "\r\n"
     "hello, world\n";
 constexpr std::string_view kLineAnswer = "hello, world\n";
+constexpr std::string_view kRespAnswer = "+PONG\r\n";
 
 struct Protocol {
   std::string_view request_end;
@@ -147,12 +148,13 @@ bool serve(Connection& connection, const Protocol& protocol) {
 int main(int argc, char** argv) {
   const std::string_view mode = argc == 3 ? argv[2] : "";
   const int port = argc == 3 ? std::atoi(argv[1]) : 0;
-  if (port < 1 || port > 65535 || (mode != "http" && mode != "lines")) {
-    std::fprintf(stderr, "usage: bare_epoll PORT http|lines\n");
+  if (port < 1 || port > 65535 || (mode != "http" && mode != "lines" && mode != "resp")) {
+    std::fprintf(stderr, "usage: bare_epoll PORT http|lines|resp\n");
     return 2;
   }
   Protocol protocol{"\r\n\r\n", kHttpAnswer, {}};
   if (mode == "lines") protocol = {"\n", kLineAnswer, {}};
+  if (mode == "resp") protocol = {"PING\r\n", kRespAnswer, {}};
   for (size_t i = 0; i < kAnswersPerWrite; ++i) protocol.answers += protocol.answer;
   run(listen_on(static_cast<uint16_t>(port)), protocol);
 }

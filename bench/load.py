@@ -17,7 +17,8 @@ GRACE_S = 15.0
 
 @dataclass(frozen=True)
 class Target:
-    """What is asked of which server. `request` is a path over HTTP, or a line."""
+    """What is asked of which server. `request` is a path over HTTP, elsewhere all its bytes;
+    `answer` is what is answered, or the body of that over HTTP."""
 
     name: str
     port: int
@@ -25,6 +26,7 @@ class Target:
     request: str
     is_http: bool
     depth: int  # requests sent at once on each connection
+    answer: str = HELLO
 
 
 @dataclass(frozen=True)
@@ -70,20 +72,21 @@ def measure(target: Target, machine: Machine, seconds: int) -> Sample:
 
 
 def check_answer(target: Target) -> int:
-    """Asks once. Returns the bytes of the answer; BenchError when it is not the hello."""
-    request = target.request + "\n"
+    """Asks once. Returns the bytes of the answer; BenchError when it is not the right one."""
+    request = target.request
+    due = target.answer.encode()
     if target.is_http:
         request = f"GET {target.request} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
     answer = b""
     with socket.create_connection(("127.0.0.1", target.port), ANSWER_TIMEOUT_S) as connection:
         connection.sendall(request.encode())
-        while not answer.endswith(HELLO.encode()):
+        while not answer.endswith(due):
             piece = connection.recv(4096)
             if not piece:
                 break
             answer += piece
-    is_good = answer.startswith(b"HTTP/1.1 200 ") if target.is_http else answer == HELLO.encode()
-    if not is_good or not answer.endswith(HELLO.encode()):
+    is_good = answer.startswith(b"HTTP/1.1 200 ") if target.is_http else answer == due
+    if not is_good or not answer.endswith(due):
         raise BenchError(f"{target.name} answered {request!r} with {answer!r}")
     return len(answer)
 
@@ -127,7 +130,7 @@ def _run_wrk(target: Target, machine: Machine, seconds: int) -> tuple[int, float
 
 
 def _run_line_load(target: Target, machine: Machine, seconds: int) -> tuple[int, float]:
-    words = [target.port, target.request + "\n", HELLO, CONNECTIONS, target.depth, seconds]
+    words = [target.port, target.request, target.answer, CONNECTIONS, target.depth, seconds]
     command = [str(machine.folder / "line_load"), *(str(word) for word in words)]
     result = _run_pinned(command, target, machine, seconds).split()
     return int(result[1]), float(result[3])

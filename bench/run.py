@@ -1,4 +1,4 @@
-"""run: HRMR beside nginx and a bare epoll server, in one run on this machine.
+"""run: HRMR beside nginx, Redis and a bare epoll server, in one run on this machine.
 
     python bench/run.py [--seconds N] [--rounds N] [--only SECTION ...]
 
@@ -20,6 +20,7 @@ from pathlib import Path
 
 from load import CONNECTIONS, Sample, Target, check_answer, measure
 from servers import (
+    HELLO,
     BenchError,
     Machine,
     Servers,
@@ -51,6 +52,7 @@ class Section:
     is_http: bool
     depth: int
     contestants: tuple[Contestant, ...]
+    answer: str = HELLO
 
 
 _HTTP = (
@@ -61,15 +63,37 @@ _HTTP = (
     Contestant("HRMR, Python", "hrmr", "/python"),
 )
 _LINES = (
-    Contestant("bare epoll", "bare lines", "HELLO"),
-    Contestant("HRMR, C++ inline", "hrmr", "INLINE"),
-    Contestant("HRMR, C++ pool", "hrmr", "POOL"),
-    Contestant("HRMR, Python", "hrmr", "PYTHON"),
+    Contestant("bare epoll", "bare lines", "HELLO\n"),
+    Contestant("HRMR, C++ inline", "hrmr", "INLINE\n"),
+    Contestant("HRMR, C++ pool", "hrmr", "POOL\n"),
+    Contestant("HRMR, Python", "hrmr", "PYTHON\n"),
 )
+
+
+def _array(word: str) -> str:
+    return f"*1\r\n${len(word)}\r\n{word}\r\n"
+
+
+_COMMANDS = (
+    Contestant("bare epoll", "bare resp", _array("PING")),
+    Contestant("HRMR, PING", "hrmr", _array("PING")),
+    Contestant("HRMR, C++ inline", "hrmr", _array("INLINE.PING")),
+    Contestant("redis-server", "redis", _array("PING")),
+    Contestant("HRMR, C++ pool", "hrmr", _array("POOL.PING")),
+)
+_PONG = "+PONG\r\n"
 SECTIONS = {
     "http": Section("HTTP, keep-alive, one request at a time", True, 1, _HTTP),
     "pipelined": Section(f"HTTP, {PIPELINE_DEPTH} requests at a time", True, PIPELINE_DEPTH, _HTTP),
     "lines": Section("lines, one at a time", False, 1, _LINES),
+    "resp": Section("Redis' protocol, one command at a time", False, 1, _COMMANDS, _PONG),
+    "resp-pipelined": Section(
+        f"Redis' protocol, {PIPELINE_DEPTH} commands at a time",
+        False,
+        PIPELINE_DEPTH,
+        _COMMANDS,
+        _PONG,
+    ),
 }
 QUEUE = "queue"
 
@@ -141,6 +165,7 @@ def _target(contestant: Contestant, section: Section, servers: Servers) -> Targe
         contestant.request,
         section.is_http,
         section.depth,
+        section.answer,
     )
 
 

@@ -58,7 +58,8 @@ class Machine:
 
 @dataclass
 class Servers:
-    """Those that run, by their keys: "bare http", "bare lines", "nginx", "hrmr"."""
+    """Those that run, by their keys: "bare http", "bare lines", "bare resp", "nginx", "redis",
+    "hrmr"."""
 
     machine: Machine
     ports: dict[str, int] = field(default_factory=dict)
@@ -96,6 +97,9 @@ class Servers:
             config = folder / "nginx.conf"
             config.write_text(_NGINX_CONFIG % port)
             return [find_nginx() or "nginx", "-p", str(folder), "-c", str(config)]
+        if key == "redis":
+            options = f"--port {port} --bind 127.0.0.1 --appendonly no --loglevel warning".split()
+            return ["redis-server", *options, "--save", ""]
         options = f"--host 127.0.0.1 --port {port} --no-bundled --log-level warning".split()
         return [sys.executable, "-m", "hrmr", *options, "--modules", str(folder / "modules")]
 
@@ -105,6 +109,8 @@ def check_needs(keys: set[str]) -> None:
     packages = {"g++": "g++", "taskset": "util-linux"}
     if keys & {"bare http", "nginx", "hrmr"}:
         packages["wrk"] = "wrk"
+    if "redis" in keys:
+        packages["redis-server"] = "redis-server"
     missing = [program for program in packages if shutil.which(program) is None]
     if "nginx" in keys and find_nginx() is None:
         missing.append("nginx")
