@@ -10,7 +10,9 @@
 #include <functional>
 #include <future>
 #include <memory>
+#include <mutex>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -206,6 +208,29 @@ class Client {
   std::string read_;
 };
 
+// Threads that handlers start. A module joins its own in unload; here Running does, before the
+// loops go.
+class HandlerThreads {
+ public:
+  template <class Function>
+  void start(Function function) {
+    const std::lock_guard lock(mutex_);
+    threads_.emplace_back(std::move(function));
+  }
+  void join_all() {
+    std::unique_lock lock(mutex_);
+    std::vector<std::thread> threads = std::move(threads_);
+    threads_.clear();
+    lock.unlock();
+    for (std::thread& thread : threads) thread.join();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::vector<std::thread> threads_;
+};
+inline HandlerThreads handler_threads;
+
 struct Running {
   explicit Running(std::vector<Spec> specs, server::Options options = {}, ReloadHooks hooks = {}) {
     auto owned = std::make_unique<SpecLoader>();
@@ -222,7 +247,10 @@ struct Running {
     REQUIRE_MESSAGE(started.is_ok(), started.message());
     REQUIRE_FALSE(loaded.has_failures());
   }
-  ~Running() { CHECK(server->stop()); }
+  ~Running() {
+    CHECK(server->stop());
+    handler_threads.join_all();
+  }
 
   Client client() const { return Client(server->port()); }
   void reload(std::vector<Spec> specs) {

@@ -81,10 +81,10 @@ int send_ranges(const hrmr_request* request, hrmr_reply* reply, void* context) {
 int send_ranges_later(const hrmr_request* request, hrmr_reply* reply, void* context) {
   const auto& shop = *static_cast<const Shop*>(context);
   hrmr_reply* deferred = host().defer(reply);
-  std::thread([numbers = numbers_of(request->rest), deferred, &shop] {
+  handler_threads.start([numbers = numbers_of(request->rest), deferred, &shop] {
     write_ranges(numbers, deferred, shop);
     host().complete(deferred);
-  }).detach();
+  });
   return HRMR_OK;
 }
 

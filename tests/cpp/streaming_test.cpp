@@ -74,12 +74,12 @@ int count_in_pieces(const hrmr_request* request, hrmr_reply* reply, void* contex
 int count_later(const hrmr_request* request, hrmr_reply* reply, void* context) {
   auto& desk = *static_cast<Desk*>(context);
   hrmr_reply* deferred = host().defer(reply);
-  std::thread([count = number_at_front(request->rest), deferred, &desk] {
+  handler_threads.start([count = number_at_front(request->rest), deferred, &desk] {
     host().stream(deferred, -1);
     if (write_pieces(deferred, count, desk) == HRMR_OK) host().write(deferred, HRMR_BYTES("end\n"));
     ++desk.finished;
     host().complete(deferred);
-  }).detach();
+  });
   return HRMR_OK;
 }
 
@@ -127,7 +127,7 @@ int drop_midway(const hrmr_request*, hrmr_reply* reply, void*) {
 int push_until_busy(const hrmr_request*, hrmr_reply* reply, void* context) {
   auto& desk = *static_cast<Desk*>(context);
   hrmr_reply* deferred = host().defer(reply);
-  std::thread([deferred, &desk] {
+  handler_threads.start([deferred, &desk] {
     const std::string piece(65536, 'p');
     host().stream(deferred, -1);
     int result = HRMR_OK;
@@ -146,7 +146,7 @@ int push_until_busy(const hrmr_request*, hrmr_reply* reply, void* context) {
     if (result == HRMR_BUSY && host().flush(deferred, kPatientMs) == HRMR_OK) ++desk.pieces;
     ++desk.finished;
     host().complete(deferred);
-  }).detach();
+  });
   return HRMR_OK;
 }
 

@@ -1,4 +1,4 @@
-// Commands with a state: inline, on the pool, deferred; and some that fail.
+// No fault: commands with a state: inline, on the pool, deferred; and some that fail.
 #include <hrmr/command.hpp>
 #include <map>
 #include <memory>

@@ -1,5 +1,5 @@
-// Values of every kind: VALUE KIND gives what Redis gives to DEBUG PROTOCOL KIND, in the same form,
-// and a few more. It is called DEBUG too, for clients that ask as they would ask Redis.
+// No fault: values of every kind: VALUE KIND gives what Redis gives to DEBUG PROTOCOL KIND, in the
+// same form, and a few more. It is called DEBUG too, for clients that ask as they would ask Redis.
 #include <hrmr/command.hpp>
 #include <string_view>
 
