@@ -59,7 +59,7 @@ bool Dispatcher::route_command(Stream& stream, const Exchange& exchange, Step& s
   } else if (!stream.session.speaks_resp) {
     step = run_command(stream, command);
   } else if (wire::is_balanced(line)) {
-    step = answer_unrouted(stream, exchange);
+    step = answer_word(stream, exchange.request);
   } else {
     step = refuse(stream, wire::kUnbalancedReply);
   }

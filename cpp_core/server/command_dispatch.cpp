@@ -2,6 +2,7 @@
 // when no module has it.
 #include <utility>
 
+#include "base/check.h"
 #include "base/text.h"
 #include "server/built_in.h"
 #include "server/dispatcher.h"
@@ -49,10 +50,10 @@ const BuiltIn* built_in_of(const wire::Request& request) {
 RouteMatch Dispatcher::find_route(Stream& stream, Exchange& exchange) const {
   wire::Request& request = exchange.request;
   if (request.framing == Framing::kResp) return table_->match_command(request.name);
-  if (request.method == "POST" && starts_with(request.path, kCallFolder)) {
+  if (request.framing == Framing::kHttp && starts_with(request.path, kCallFolder)) {
     request.name = request.path.substr(kCallFolder.size());
     request.form = wire::ValueForm::kJson;
-    return table_->match_command(request.name);
+    return request.method == "POST" ? table_->match_command(request.name) : RouteMatch{};
   }
   // One that a batch has left over is matched again, perhaps against another table.
   request.name = {};
@@ -80,13 +81,16 @@ Step Dispatcher::answer_unrouted(Stream& stream, const Exchange& exchange) {
   if (is_call_of_other_site(exchange)) {
     return fail(stream, request, 403, "asked for by a page of another origin");
   }
+  if (request.form == wire::ValueForm::kJson && request.method != "POST") {
+    return refuse_method(stream, request);
+  }
   if (request.form == wire::ValueForm::kJson) {
     return fail(stream, request, 404, "unknown command '" + shown(request.name) + "'");
   }
   const bool may_be_call = request.framing == Framing::kResp || request.framing == Framing::kLine;
   const BuiltIn* built_in = may_be_call ? built_in_of(request) : nullptr;
-  // As lines, RELOAD, CLOSE and SHUTDOWN were looked for already: with more behind it, "SHUTDOWN
-  // now" is none, and ends nothing.
+  // As lines they were looked for already (route_command): with more behind it, "SHUTDOWN now" is
+  // none, and ends nothing.
   const bool is_word = built_in != nullptr && built_in->run == nullptr;
   if (is_word && request.framing == Framing::kLine) built_in = nullptr;
   const bool is_call = built_in != nullptr || stream.session.speaks_resp;
@@ -99,6 +103,26 @@ Step Dispatcher::answer_unrouted(Stream& stream, const Exchange& exchange) {
   (void)wire::read_arguments(request, arguments_);
   if (arguments_.empty()) return Step::kDone;  // a line of spaces
   return fail(stream, request, 404, unknown_command_text(arguments_));
+}
+
+// Of a command, by HTTP.
+Step Dispatcher::refuse_method(Stream& stream, const wire::Request& request) {
+  wire::ReplyWriter reply(stream.output, facts_for(stream, request));
+  (void)reply.set_status(405);
+  (void)reply.add_header("Allow", "POST");
+  (void)reply.write("a command is called with POST\n");
+  reply.finish();
+  stream.closes = reply.closes();
+  return stream.closes ? Step::kClosing : Step::kDone;
+}
+
+// One of our own words as a line of somebody who speaks Redis' protocol.
+Step Dispatcher::answer_word(Stream& stream, const wire::Request& line) {
+  wire::Request request = line;
+  request.form = stream.session.form();
+  const BuiltIn* word = built_in_of(request);
+  HRMR_CHECK(word != nullptr);
+  return run_built_in(stream, request, *word);
 }
 
 Step Dispatcher::run_built_in(Stream& stream, const wire::Request& request,

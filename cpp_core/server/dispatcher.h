@@ -147,6 +147,8 @@ class Dispatcher {
   modules::RouteMatch find_route(Stream& stream, Exchange& exchange) const;
   bool is_call_of_other_site(const Exchange& exchange) const;
   Step answer_unrouted(Stream& stream, const Exchange& exchange);
+  Step refuse_method(Stream& stream, const wire::Request& request);
+  Step answer_word(Stream& stream, const wire::Request& line);
   Step run_built_in(Stream& stream, const wire::Request& request, const BuiltIn& built_in);
   Step run_own_word(Stream& stream, const wire::Request& request, std::string_view name);
   static std::string word_reload(const wire::ReplyFacts& facts, std::string_view text);

@@ -68,7 +68,10 @@ Opening classify_opening(std::string_view input, bool at_end, size_t line_bytes_
   const bool has_end = line_end != std::string_view::npos;
   if (input.front() == kTlsHandshake) return Opening::kForeign;
   if (is_rubbish(bounded.substr(0, line_end))) return Opening::kBinary;
-  if (!has_end && bounded.size() == line_bytes_max) return Opening::kTooLong;
+  if (!has_end && bounded.size() == line_bytes_max) {
+    // A request line has bounds of its own, and a refusal that its client understands.
+    return is_token_and_path(bounded) ? Opening::kHttpLike : Opening::kTooLong;
+  }
   if (!has_end && !at_end) return Opening::kNeedMore;
   const std::string_view line = first_line(bounded);
   if (line == "PRI * HTTP/2.0") return Opening::kForeign;

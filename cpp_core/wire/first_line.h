@@ -14,7 +14,7 @@ enum class Opening : uint8_t {
   kHttp,      // ends in " HTTP/x.y": HTTP, and nothing else
   kHttpLike,  // `TOKEN /...`: HTTP unless a line route claims it
   kLine,
-  kTooLong,  // no line end within line_bytes_max: answer "Protocol error", close
+  kTooLong,  // no line end within line_bytes_max, nor `TOKEN /`: answer "Protocol error", close
   kBinary,   // control bytes, which no line has: answer "Protocol error", close
   kForeign,  // a TLS hello, an HTTP/2 preface: close without a word
 };

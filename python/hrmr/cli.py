@@ -291,6 +291,10 @@ def reload_command(
     if not lines[-1].startswith(("OK", "ERR ", "503 ")):
         begin = repr(lines[0][:_SHOWN_CHARACTERS_MAX])
         raise ClientError(f"{place} answered, but not as HRMR does: {begin}")
+    if lines[-1].startswith("ERR RELOAD needs the admin token"):
+        raise ClientError(
+            f"{place} needs the admin token: give --token-file or --token, or set HRMR_ADMIN_TOKEN"
+        )
     table = read_answer(answer)
     if table is None:
         click.echo(answer, nl=not answer.endswith("\n"))

@@ -319,6 +319,24 @@ TEST_CASE("as a line, a word with more behind it is no command") {
   CHECK_FALSE(bench.stream.closes);
 }
 
+TEST_CASE("our own words as lines of a client that has called a command are answered as to it") {
+  Bench bench;
+  CHECK(bench.send("PING\n") == "+PONG\r\n");
+  CHECK(bench.send("reload a b\n") == "");
+  CHECK(bench.control.reloaded == Words{"a", "b"});
+  bench.control.reload_done("OK\n");
+  bench.loop.discard_letters();
+  bench.stream.is_away = false;
+  CHECK(bench.send("AUTH x y z\n") == "-ERR syntax error\r\n");
+  CHECK(bench.send("SHUTDOWN now\n") ==
+        "-ERR unknown command 'SHUTDOWN', with args beginning with: 'now' \r\n");
+  CHECK(bench.send("CLOSE\n") == "+OK\r\n");
+  CHECK(bench.stream.closes);
+  Bench other;
+  CHECK(other.send("PING\nSHUTDOWN\n") == "+PONG\r\n+OK shutting down\r\n");
+  CHECK(other.control.shutdowns == 1);
+}
+
 TEST_CASE("from another machine they are refused with NOPERM") {
   Bench bench;
   bench.stream.peer.is_local = false;

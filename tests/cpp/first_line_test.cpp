@@ -90,6 +90,10 @@ TEST_CASE("a first line is bounded with its line end") {
   CHECK(opening(fits + "a") == Opening::kTooLong);
   CHECK(opening(fits + "a\n") == Opening::kTooLong);
   CHECK(opening(fits + "a", true) == Opening::kTooLong);
+  const std::string target = "GET /" + std::string(kMax, 'a');
+  CHECK(opening(target) == Opening::kHttpLike);
+  CHECK(opening(target + " HTTP/1.1\r\n") == Opening::kHttpLike);
+  CHECK(opening("GET" + std::string(kMax, 'a') + " /") == Opening::kTooLong);
 }
 
 TEST_CASE("empty lines in front are counted in bytes") {

@@ -117,6 +117,7 @@ def test_asterisk_can_be_routed(port: int) -> None:
         (b"GET /users HTTP/3.0\r\nHost: h\r\n\r\n", 505),
         (b"CONNECT h:1 HTTP/1.1\r\nHost: h\r\n\r\n", 501),
         (b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\nHost: h\r\n\r\n", 414),
+        (b"GET /" + b"x" * 70000 + b" HTTP/1.1\r\nHost: h\r\n\r\n", 414),
         (b"GET / HTTP/1.1\r\nHost: h\r\n" + b"A: b\r\n" * 2000 + b"\r\n", 431),
         (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999999\r\n\r\n", 413),
         (b"POST / HTTP/1.1\r\nHost: h\r\nExpect: x\r\n\r\n", 417),

@@ -299,6 +299,10 @@ def test_route_of_call_belongs_to_the_server(start_server: StartServer) -> None:
     server.route("POST /call")(lambda _: "a route")
     assert get(server.port, "/callback", "POST").text == "a route"
     assert get(server.port, "/call/none", "POST").status == 404
+    server.route("GET /")(lambda _: "all else")
+    for method in ("GET", "PUT"):
+        refused = get(server.port, "/call/none", method)
+        assert (refused.status, refused.headers["allow"]) == (405, "POST")
 
 
 def test_commands_come_and_go_with_their_module(start_server: StartServer, modules: Path) -> None:

@@ -186,7 +186,8 @@ def test_hrmr_reload_goes_over_it(
     # A port that is given is what is meant.
     ran = run_hrmr("reload", "--port", str(server.port))
     assert ran.returncode == 1
-    assert "needs the admin token" in ran.stdout + ran.stderr
+    assert ran.stdout == ""
+    assert ran.stderr.startswith(f"hrmr: 127.0.0.1 port {server.port} needs the admin token: give ")
     ran = run_hrmr("reload", "--unix", str(tmp_path / "none.sock"))
     assert ran.returncode == 1
     assert ran.stderr.startswith(f"hrmr: no server answers at {tmp_path}/none.sock (No such file")
