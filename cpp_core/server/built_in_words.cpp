@@ -73,8 +73,14 @@ Step Dispatcher::run_bare_command(Stream& stream) {
   }
   stream.protocol = Protocol::kText;
   stream.framer.reset();
+  wire::Request line;
+  line.framing = wire::Framing::kLine;
+  line.bytes = stream.input.view();
+  line.is_silent = stream.session.take_silence();
+  const Step step =
+      stream.session.speaks_resp ? answer_word(stream, line) : run_command(stream, command);
   stream.input.clear();
-  return run_command(stream, command);
+  return step;
 }
 
 Step Dispatcher::run_command(Stream& stream, const Command& command) {

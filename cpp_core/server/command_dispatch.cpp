@@ -102,7 +102,9 @@ Step Dispatcher::answer_unrouted(Stream& stream, const Exchange& exchange) {
   if (built_in != nullptr) return run_built_in(stream, request, *built_in);
   (void)wire::read_arguments(request, arguments_);
   if (arguments_.empty()) return Step::kDone;  // a line of spaces
-  return fail(stream, request, 404, unknown_command_text(arguments_));
+  const std::string text = unknown_command_text(arguments_);
+  wire::keep_few(arguments_);
+  return fail(stream, request, 404, text);
 }
 
 // Of a command, by HTTP.
@@ -138,6 +140,7 @@ Step Dispatcher::run_built_in(Stream& stream, const wire::Request& request,
                    options_, control_,   *this, loop_.now_ms()};
   built_in.run(call);
   reply.finish();
+  wire::keep_few(arguments_);
   if (reply.closes()) stream.closes = true;
   return stream.closes ? Step::kClosing : Step::kDone;
 }

@@ -53,7 +53,7 @@ void Connection::turn() {
   bool wants_turn = false;
   file_bytes_left_ = limits::kFileBytesPerTurn;
   if (!serve(wants_turn) || !flush()) {
-    destroy();
+    break_off();
     return;
   }
   if (stream_.pieces != nullptr) {
@@ -71,7 +71,11 @@ bool Connection::serve(bool& wants_turn) {
   while (!stream_.is_away && !stream_.closes) {
     if (has_full_output()) {
       if (!flush()) return false;
-      if (has_full_output()) return true;
+      if (has_full_output()) {
+        // What is left open would hold its modules for as long as the peer does not read.
+        shard_.dispatcher().send_open_batch(stream_);
+        return true;
+      }
     }
     if (requests_left-- == 0) {
       shard_.dispatcher().send_open_batch(stream_);
@@ -168,7 +172,10 @@ bool Connection::send_file_part() {
   const uint64_t left_before = range.left;
   const size_t slice = std::min(file_bytes_left_, limits::kFileSliceBytes);
   const net::FileSent sent = net::send_some(fd_.get(), range, slice);
-  if (sent == net::FileSent::kBroken) return false;
+  if (sent == net::FileSent::kBroken) {
+    stream_.aborts = true;
+    return false;
+  }
   if (sent == net::FileSent::kFull) {
     note_full();
     return true;
@@ -260,6 +267,15 @@ void Connection::abort() {
   none.sa_family = AF_UNSPEC;
   (void)::connect(fd_.get(), &none, sizeof none);  // a reset, whoever else holds the descriptor
   destroy();
+}
+
+// Whatever is under way: half of it must not look whole.
+void Connection::break_off() {
+  if (stream_.aborts || stream_.pieces != nullptr) {
+    abort();
+  } else {
+    destroy();
+  }
 }
 
 void Connection::release_buffers() {

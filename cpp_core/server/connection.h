@@ -62,6 +62,7 @@ class Connection final : public net::Source,
   void settle(bool wants_turn);
   void settle_for_long();
   void abort();
+  void break_off();
   void linger();
   void discard();
   void arm_timer();

@@ -105,6 +105,7 @@ void run_reset(BuiltInCall& call) {
   Session& session = call.stream.session;
   session.is_resp3 = false;
   session.silence = Session::Silence::kNone;
+  call.stream.has_shown_token = false;
   if (session.names != nullptr) session.names->name.clear();
   call.reply.set_silent(false);
   call.value.simple("RESET");

@@ -323,6 +323,7 @@ Step Dispatcher::submit(Stream& stream, Batch& batch) {
   stream.is_away = true;
   work::WorkerPool& pool = control_.pool(batch.where());
   if (pool.submit_quietly(&batch)) {
+    stream.away = &batch;
     wake_at_turn_end(pool, batch.where());
     return Step::kAway;
   }
@@ -363,6 +364,7 @@ void Dispatcher::take_piece(Stream& stream, Piece& piece) {
 // peer that does not read keeps those from being reloaded whose requests are answered, or have not
 // begun.
 void Dispatcher::take_back(Stream& stream, Batch& batch) {
+  stream.away = nullptr;
   stream.output.append(batch.output());
   stream.closes = stream.closes || batch.closes();
   stream.aborts = stream.aborts || batch.aborts();

@@ -126,7 +126,7 @@ Answered answer(const Call& call, Output& out) {
   if (route.framing == modules::RouteFraming::kCommand) {
     reply.values.emplace(reply.writer, call.facts.form);
     result = call_command(call, reply);
-    if (call.arguments.capacity() > limits::kArgumentsKept) call.arguments = {};
+    wire::keep_few(call.arguments);
   } else {
     result = call_guarded(route, module_view(call.exchange, call.peer), reply);
   }

@@ -122,7 +122,7 @@ void Shard::close_all() {
   Connection* connection = connections_;
   while (connection != nullptr) {
     Connection* next = connection->next_;
-    connection->destroy();
+    connection->break_off();
     connection = next;
   }
 }

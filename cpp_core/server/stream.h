@@ -53,6 +53,7 @@ struct Stream {
   bool aborts = false;       // it closes in the middle of a reply
   bool is_draining = false;  // the server shuts down: the next reply is the last
   Batch* batch = nullptr;    // being filled
+  Batch* away = nullptr;     // at a worker, or in front of one
   Batch* resting = nullptr;  // is back; its requests that are left come before the input
   Batch* held = nullptr;     // has the request that is held back parked in it
   // A reply that a function has deferred. It and the batch that it belongs to come back in either
@@ -78,7 +79,8 @@ struct Stream {
 
   // Requests that were taken off the input still lie in its storage.
   bool holds_requests() const {
-    return batch != nullptr || resting != nullptr || held != nullptr || deferring != nullptr;
+    return batch != nullptr || away != nullptr || resting != nullptr || held != nullptr ||
+           deferring != nullptr;
   }
   std::string_view peer_name() const { return {peer.name, peer.name_size}; }
 };

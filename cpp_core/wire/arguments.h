@@ -39,4 +39,9 @@ std::string_view read_json_arguments(std::string_view body, std::vector<Text>& o
 // All arguments of a command's call, the name in front. As read_json_arguments.
 std::string_view read_arguments(const Request& call, std::vector<Text>& out);
 
+// Gives the memory of very many arguments back; that of an ordinary call is kept for the next one.
+inline void keep_few(std::vector<Text>& arguments) {
+  if (arguments.capacity() > limits::kArgumentsKept) std::vector<Text>().swap(arguments);
+}
+
 }  // namespace hrmr::wire

@@ -335,6 +335,10 @@ bool ReplyWriter::has_declared_room(uint64_t bytes) const {
 void ReplyWriter::end_piece() {
   const uint64_t bytes = body_bytes() + file_bytes_;
   streamed_bytes_ += bytes;
+  if (facts_.is_silent) {
+    out_.truncate(start_);
+    out_.drop_files(files_start_);
+  }
   if (is_chunked_ && sends_body() && bytes != 0) {
     char line[kDigitsMax];
     char* end = std::to_chars(line, line + sizeof line, bytes, 16).ptr;

@@ -337,6 +337,26 @@ TEST_CASE("our own words as lines of a client that has called a command are answ
   CHECK(other.control.shutdowns == 1);
 }
 
+TEST_CASE("RESET takes the shown token back") {
+  Options options;
+  options.admin.token = "0123456789abcdef";
+  Bench bench(options);
+  CHECK(bench.ask({"AUTH", "0123456789abcdef"}) == "+OK\r\n");
+  CHECK(bench.stream.has_shown_token);
+  CHECK(bench.ask({"RESET"}) == "+RESET\r\n");
+  CHECK_FALSE(bench.stream.has_shown_token);
+}
+
+TEST_CASE("a word without its newline is answered as the connection is spoken to") {
+  Bench bench;
+  CHECK(bench.send("PING\n") == "+PONG\r\n");
+  CHECK(bench.send("SHUTDOWN") == "");
+  CHECK(bench.step == Step::kBareCommand);
+  CHECK(bench.dispatcher.run_bare_command(bench.stream) == Step::kClosing);
+  CHECK(bench.stream.output.view() == "+OK shutting down\r\n");
+  CHECK(bench.control.shutdowns == 1);
+}
+
 TEST_CASE("from another machine they are refused with NOPERM") {
   Bench bench;
   bench.stream.peer.is_local = false;

@@ -25,6 +25,17 @@ ReloadHooks saving(std::function<std::string()> save = [] { return std::string()
   return hooks;
 }
 
+// A large answer, and whether somebody has asked for it.
+struct Much {
+  std::string text;
+  std::atomic<bool> has_begun{false};
+  static int handle(const hrmr_request*, hrmr_reply* reply, void* context) {
+    auto& much = *static_cast<Much*>(context);
+    much.has_begun = true;
+    return host().write(reply, bytes(much.text));
+  }
+};
+
 }  // namespace
 
 TEST_CASE("a shutdown waits for a deferred reply, and answers it") {
@@ -159,15 +170,7 @@ TEST_CASE("what a batch leaves over keeps its order, wherever the table sends it
 }
 
 TEST_CASE("a client that does not read its answers keeps no module from being unloaded") {
-  struct Much {
-    std::string text = std::string(2 * limits::kOutputHighBytes, 'x');
-    std::atomic<bool> has_begun{false};
-    static int handle(const hrmr_request*, hrmr_reply* reply, void* context) {
-      auto& much = *static_cast<Much*>(context);
-      much.has_begun = true;
-      return host().write(reply, bytes(much.text));
-    }
-  } much;
+  Much much{std::string(2 * limits::kOutputHighBytes, 'x')};
   server::Options options;
   options.registry.retire_timeout_ms = 5000;
   Running running({kPooled, {"MUCH", Run::kPool, Much::handle, &much}}, options);
@@ -185,6 +188,25 @@ TEST_CASE("a client that does not read its answers keeps no module from being un
   // The rest went to the table of its time, in its order.
   while (answers.starts_with("ERR no route for 'MUCH'\n")) answers.erase(0, 24);
   CHECK(answers == "newly pooled 1\ninline 1\nnewly pooled 2\n");
+}
+
+TEST_CASE("nor does one whose pipeline is as deep as it may be") {
+  Much much{std::string(16 * limits::kOutputHighBytes, 'x')};
+  server::Options options;
+  options.registry.retire_timeout_ms = 5000;
+  options.output_bytes_max = 4 * much.text.size();
+  options.pipelined_requests_max = 3;
+  Running running({kPooled, {"MUCH", Run::kInline, Much::handle, &much}}, options);
+  Client client = running.client();
+  client.send("MUCH\nPOOL 1\nPOOL 2\nPOOL 3\nPOOL 4\n");
+  CHECK(eventually([&] { return much.has_begun.load(); }));
+  const modules::ReloadReport report = running.reload();
+  REQUIRE(report.outcomes.size() == 1);
+  CHECK(report.outcomes[0].note == "");
+  CHECK(client.line() == much.text + "pooled 1\n");
+  for (const char* answer : {"pooled 2\n", "pooled 3\n", "pooled 4\n"}) {
+    CHECK(client.line() == answer);
+  }
 }
 
 TEST_CASE(

@@ -175,6 +175,17 @@ int wait_between(const hrmr_request*, hrmr_reply* reply, void* context) {
   return host().write(reply, HRMR_BYTES("last\n"));
 }
 
+// The request's own body, behind a piece that has long left.
+int echo_between(const hrmr_request* request, hrmr_reply* reply, void* context) {
+  auto& desk = *static_cast<Desk*>(context);
+  host().stream(reply, -1);
+  host().write(reply, HRMR_BYTES("first\n"));
+  host().flush(reply, kPatientMs);
+  ++desk.pieces;
+  if (!eventually([&] { return desk.may_end.load(); })) return HRMR_FAILED;
+  return host().write(reply, request->body);
+}
+
 int send_file_in_piece(const hrmr_request*, hrmr_reply* reply, void* context) {
   host().stream(reply, -1);
   host().write(reply, HRMR_BYTES("<"));
@@ -202,6 +213,7 @@ std::vector<Spec> specs(Desk& desk) {
           {"GET /inlinedrop", Run::kInline, drop_midway, nullptr, RouteFraming::kHttp},
           {"GET /busy", Run::kInline, push_until_busy, &desk, RouteFraming::kHttp},
           {"GET /ever", Run::kPool, push_for_ever, &desk, RouteFraming::kHttp},
+          {"POST /echo", Run::kPool, echo_between, &desk, RouteFraming::kHttp},
           {"GET /wait", Run::kPool, wait_between, &desk, RouteFraming::kHttp},
           {"GET /misuse", Run::kPool, misuse, nullptr, RouteFraming::kHttp},
           {"MIDWAY", Run::kPool, fail_midway, nullptr},
@@ -390,6 +402,34 @@ TEST_CASE("a handler that fails midway breaks the connection off") {
   while ((got = old.read_into(room, sizeof room)) > 0) text.append(room, static_cast<size_t>(got));
   CHECK(got == -1);
   CHECK(errno == ECONNRESET);
+}
+
+TEST_CASE("what a streaming handler reads of its request is nobody else's meanwhile") {
+  for (const size_t size : {12'000u, 200'000u}) {
+    CAPTURE(size);
+    Desk desk;
+    const Running running(specs(desk));
+    Client client = running.client();
+    const std::string body(size, 'a');
+    client.send("POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: " + std::to_string(size) +
+                "\r\n\r\n" + body + get("/ping"));
+    // The piece has been sent, and the loop has nothing more to do for this one.
+    for (std::string line = client.line(); line != "first\n"; line = client.line()) {
+      REQUIRE_FALSE(line.empty());
+    }
+    std::vector<Client> others;
+    for (int i = 0; i < 4; ++i) {
+      others.push_back(running.client());
+      others.back().send("POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 300000\r\n\r\n" +
+                         std::string(100'000, 'b'));
+    }
+    CHECK(contains(ask(running, get("/ping")), "pong"));
+    desk.may_end = true;
+    const std::string rest = client.rest();
+    CHECK(contains(rest, body.c_str()));
+    CHECK_FALSE(contains(rest, "bbbb"));
+    CHECK(contains(rest, "pong"));
+  }
 }
 
 TEST_CASE("what fails before the first piece is an error reply like any other") {
