@@ -11,7 +11,6 @@
 
 namespace hrmr::server {
 
-using modules::RouteFraming;
 using modules::RouteMatch;
 using wire::Framing;
 

@@ -1,5 +1,6 @@
 """Peers that mean harm: that drip, that never read, that flood. Each bound from both sides."""
 
+import os
 import resource
 import socket
 import time
@@ -12,6 +13,7 @@ import pytest
 from conftest import HrmrProcess, Serve, StartServer, descriptors, resident_kib, write_module
 from wire_client import Client, http_request, wait_until
 
+SANITIZED = bool(os.environ.get("HRMR_SANITIZE"))
 # A bound on time that a test waits for; and one that it must never come to.
 SHORT_S = 0.3
 LONG_S = 300.0
@@ -213,7 +215,7 @@ def test_thousand_drippers_cost_little_and_slow_nobody(serve: Serve, probe: Path
                 assert bystander.ask("INLINE x") == "inline x"
                 assert time.monotonic() - began < 5.0
             # Some 500 bytes each for the connection and what it has sent; no buffer of 16 KiB.
-            assert resident_kib(server.pid) - before_kib < 4 * 1000
+            assert SANITIZED or resident_kib(server.pid) - before_kib < 4 * 1000
             for dripper in drippers:
                 dripper.send(sent[-1:])
             assert all(dripper.read_response().status == 200 for dripper in drippers)
@@ -252,7 +254,8 @@ def test_peer_that_takes_nothing_is_reset_and_its_memory_freed(
         wait_until(lambda: all(client.has_input() for client in clients), "answers have begun")
         wait_until(lambda: descriptors(server.pid) <= before, "they are closed")
         assert bystander.ask("INLINE x") == "inline x"
-        wait_until(lambda: resident_kib(server.pid) < before_kib + 60_000, "memory is freed")
+        if not SANITIZED:  # which keeps what is freed, to see late uses of it
+            wait_until(lambda: resident_kib(server.pid) < before_kib + 60_000, "memory is freed")
         for client in clients:
             with client, pytest.raises(ConnectionResetError):
                 client.read_to_end()
