@@ -366,8 +366,10 @@ void check_replies(const PeerSeen& peer, const Disturbances& disturbances, bool 
   sent.remove_prefix(wire::leading_empty_lines(sent));
   // A reply that fails behind its first piece breaks the connection off.
   const bool may_break = disturbances.has_dropped || contains_any(sent, {"BROKEN ", "/broken"});
-  // So does a file that became shorter, and the end of a drain that a stream has outlived.
-  const bool may_abort = may_break || peer.is_cut_off || disturbances.has_drained;
+  // So does a file that became shorter, the end of a drain that a stream has outlived, and the
+  // timeout of a peer that does not read.
+  const bool may_abort = may_break || peer.is_cut_off || disturbances.has_drained ||
+                         disturbances.passed_ms >= kTimeoutMs;
   HRMR_CHECK(may_abort || !socket.is_aborted);
   const bool may_end_early = peer.is_cut_off || may_break || disturbances.has_drained ||
                              disturbances.passed_ms >= kTimeoutMs;
