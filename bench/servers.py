@@ -23,7 +23,8 @@ _MOODYCAMEL = [
     "concurrentqueue/concurrentqueue.h",
     "concurrentqueue.h",
 ]
-_NGINX_CONFIG = """
+# What every nginx here begins with; the parts of `http` follow.
+NGINX_HEAD = """
 daemon off;
 worker_processes 1;
 pid nginx.pid;
@@ -34,12 +35,13 @@ http {
   keepalive_requests 1000000000;
   client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi;
   uwsgi_temp_path uwsgi; scgi_temp_path scgi;
-  default_type "text/plain; charset=utf-8";
-  server {
+"""
+_NGINX_CONFIG = f"""{NGINX_HEAD}  default_type "text/plain; charset=utf-8";
+  server {{
     listen 127.0.0.1:%d;
-    location / { return 200 "hello, world\\n"; }
-  }
-}
+    location / {{ return 200 "hello, world\\n"; }}
+  }}
+}}
 """
 
 

@@ -19,34 +19,31 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from load import CONNECTIONS, Sample, Target, measure
-from servers import BenchError, Machine, Servers, check_needs, choose_cores, find_nginx
+from servers import (
+    NGINX_HEAD,
+    BenchError,
+    Machine,
+    Servers,
+    check_needs,
+    choose_cores,
+    find_nginx,
+)
 
 ANSWER_TIMEOUT_S = 10.0
 SIZES = {"1 KB": 1_000, "100 KB": 100_000, "10 MB": 10_000_000}
 # HRMR also with a cache that looks at the disk at most each second, which is what nginx does below.
 KEYS = {"nginx": "nginx", "hrmr": "HRMR", "hrmr relaxed": "HRMR, check_ms = 1000"}
 
-_NGINX_CONFIG = """
-daemon off;
-worker_processes 1;
-pid nginx.pid;
-error_log stderr error;
-events { worker_connections 1024; }
-http {
-  access_log off;
-  keepalive_requests 1000000000;
-  client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi;
-  uwsgi_temp_path uwsgi; scgi_temp_path scgi;
-  types { text/plain txt; }
+_NGINX_CONFIG = f"""{NGINX_HEAD}  types {{ text/plain txt; }}
   sendfile on;
   tcp_nopush on;
   open_file_cache max=1000 inactive=60s;
   open_file_cache_valid 1s;
-  server {
+  server {{
     listen 127.0.0.1:%d;
     root %s;
-  }
-}
+  }}
+}}
 """
 
 

@@ -19,19 +19,6 @@ namespace {
 // Below it are all commands; check_prefix keeps it free.
 constexpr std::string_view kCallFolder = "/call/";
 
-// Of a request that no route takes: enough of it to recognise it by, and nothing that hurts a
-// terminal.
-std::string shown(std::string_view bytes) {
-  constexpr size_t kShownBytes = 64;
-  const std::string_view line = wire::first_line(bytes);
-  std::string text(line.substr(0, kShownBytes));
-  for (char& c : text) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
-  }
-  if (line.size() > kShownBytes) text += "...";
-  return text;
-}
-
 // More than any command's name has.
 constexpr size_t kNameBytes = limits::kCommandNameBytesMax + 1;
 

@@ -9,6 +9,7 @@
 #include "server/host_table.h"
 #include "server/piece.h"
 #include "wire/arguments.h"
+#include "wire/first_line.h"
 
 namespace hrmr::server {
 namespace {
@@ -111,6 +112,17 @@ bool lacks_value(hrmr_reply& reply) {
   if (!reply.values.has_value()) return false;
   if (reply.refusal.empty()) reply.refusal = reply.values->fault();
   return !reply.refusal.empty();
+}
+
+std::string shown(std::string_view bytes) {
+  constexpr size_t kShownBytes = 64;
+  const std::string_view line = wire::first_line(bytes);
+  std::string text(line.substr(0, kShownBytes));
+  for (char& c : text) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
+  }
+  if (line.size() > kShownBytes) text += "...";
+  return text;
 }
 
 std::string wrong_arity_text(std::string_view command) {

@@ -59,6 +59,10 @@ enum class Answered : uint8_t { kStaysOpen, kCloses, kAborts, kDeferred, kForPoo
 // part; `refusal` then says why.
 bool lacks_value(hrmr_reply& reply);
 
+// Of a request that no route takes: enough of it to recognise it by, and nothing that hurts a
+// terminal.
+std::string shown(std::string_view bytes);
+
 // "wrong number of arguments for 'kv.get' command"
 std::string wrong_arity_text(std::string_view command);
 

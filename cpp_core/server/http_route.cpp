@@ -6,7 +6,6 @@
 #include <string_view>
 
 #include "base/limits.h"
-#include "wire/first_line.h"
 
 namespace hrmr::server {
 namespace {
@@ -82,19 +81,6 @@ std::string allowed_methods(const modules::RouteTable& table, const wire::Reques
     allowed += method;
   }
   return allowed;
-}
-
-// Of a request that no route takes: enough of it to recognise it by, and nothing that hurts a
-// terminal.
-std::string shown(std::string_view bytes) {
-  constexpr size_t kShownBytes = 64;
-  const std::string_view line = wire::first_line(bytes);
-  std::string text(line.substr(0, kShownBytes));
-  for (char& c : text) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
-  }
-  if (line.size() > kShownBytes) text += "...";
-  return text;
 }
 
 }  // namespace
