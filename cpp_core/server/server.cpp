@@ -124,9 +124,12 @@ Status Server::start(modules::ReloadReport& loaded) {
   // Before the first scan, so that no change falls between the two.
   if (watch_ != nullptr) watch_->begin(*reload_thread_, shards_[0]->loop());
   loaded = reload(std::vector<std::string>{});
-  for (size_t i = 0; i < listening.size(); ++i) {
-    shards_[i % shards_.size()]->listen(std::move(listening[i]));
-  }
+  // All of them before anybody is told that we listen.
+  Round::make(shards_, [&](Shard& shard) {
+    for (size_t i = shard.loop().index(); i < listening.size(); i += shards_.size()) {
+      shard.listen(std::move(listening[i]));
+    }
+  });
   return Status::ok();
 }
 

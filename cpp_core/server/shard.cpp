@@ -66,15 +66,10 @@ Status Shard::start() {
 }
 
 void Shard::listen(Fd listening) {
-  loop_.post(*new Errand([this, fd = listening.release()] {
-    if (is_draining_) {
-      ::close(fd);
-      return;
-    }
-    listeners_.push_back(std::make_unique<net::Listener>(loop_, log_, *this));
-    const Status attached = listeners_.back()->attach(Fd(fd));
-    if (!attached.is_ok()) log_.error("server", attached.message());
-  }));
+  if (is_draining_) return;
+  listeners_.push_back(std::make_unique<net::Listener>(loop_, log_, *this));
+  const Status attached = listeners_.back()->attach(std::move(listening));
+  if (!attached.is_ok()) log_.error("server", attached.message());
 }
 
 void Shard::publish(const modules::Publication& change,

@@ -49,14 +49,14 @@ class Shard final : public net::AcceptHandler, public net::Timer {
   Shard& operator=(const Shard&) = delete;
 
   Status start();
-  // Begins to accept; once for each socket.
-  void listen(Fd listening);
   // Stops accepting; closes each connection once what it has asked is answered, all of them after
   // the drain timeout. Then on_drained, once.
   void begin_drain();
   // Ends the loop and joins its thread. All batches are back by then.
   void stop();
 
+  // On the loop. Begins to accept; once for each socket.
+  void listen(Fd listening);
   // On the loop. Takes `table`, and leaves the old one in its place.
   void publish(const modules::Publication& change,
                std::shared_ptr<const modules::RouteTable>& table);

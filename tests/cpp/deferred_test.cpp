@@ -5,7 +5,6 @@
 #include <doctest/doctest.h>
 
 #include <atomic>
-#include <filesystem>
 #include <string>
 #include <thread>
 
@@ -66,15 +65,6 @@ std::string http_answer(Client& client, bool is_head = false) {
   while (!is_head && body.size() < length) body += client.line();
   CHECK(contains(head, "Date: "));
   return head + "\r\n" + body;
-}
-
-size_t open_descriptors() {
-  size_t count = 0;
-  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
-    static_cast<void>(entry);
-    ++count;
-  }
-  return count;
 }
 
 }  // namespace

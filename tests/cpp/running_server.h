@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include <atomic>
+#include <filesystem>
 #include <functional>
 #include <future>
 #include <memory>
@@ -24,6 +25,16 @@ namespace hrmr::test {
 using modules::Registrations;
 using modules::Run;
 using server::Server;
+
+// Of this process, the one that counts them included.
+inline size_t open_descriptors() {
+  size_t count = 0;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+    static_cast<void>(entry);
+    ++count;
+  }
+  return count;
+}
 
 inline hrmr_bytes bytes(std::string_view text) { return {text.data(), text.size()}; }
 

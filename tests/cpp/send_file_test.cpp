@@ -135,15 +135,6 @@ std::string ask(const Running& running, const std::string& target) {
   return client.rest();
 }
 
-size_t open_descriptors() {
-  size_t count = 0;
-  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
-    static_cast<void>(entry);
-    ++count;
-  }
-  return count;
-}
-
 size_t descriptors_of(const Shop& shop) {
   size_t count = 0;
   std::error_code gone;

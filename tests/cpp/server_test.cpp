@@ -110,6 +110,15 @@ TEST_CASE("a call that the host refuses fails the reply and is named to client a
   CHECK(std::count_if(records.begin(), records.end(), names_it) == 1);
 }
 
+TEST_CASE("every loop listens when start returns") {
+  server::Options options;
+  options.loops = 16;
+  Running running({}, options);
+  const size_t at_first = open_descriptors();
+  running.reload();  // each loop has had a turn
+  CHECK(open_descriptors() == at_first);
+}
+
 TEST_CASE("gives the same answers one byte at a time") {
   Running running({kInline, kPooled});
   Client client = running.client();
