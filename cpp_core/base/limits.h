@@ -74,7 +74,7 @@ inline constexpr size_t kLineBytesMax = 64 * 1024;
 inline constexpr size_t kHttpHeadBytesMax = 64 * 1024;
 // The longest registered method has 17.
 inline constexpr size_t kHttpMethodBytesMax = 32;
-// RFC 9112 section 3 asks for 8000 at least.
+// RFC 9112 section 3 asks for 8000 at least. Default of --target-max.
 inline constexpr size_t kHttpTargetBytesMax = 8 * 1024;
 // Header lines of one request; default of --max-headers, and the most that it may be: each loop
 // has a table of so many.
@@ -101,7 +101,7 @@ inline constexpr size_t kCommandNameBytesMax = 64;
 inline constexpr size_t kArgumentsKept = 1024;
 // Lists, maps and sets inside each other in one reply; clients give up at some such depth too.
 inline constexpr size_t kReplyDepthMax = 32;
-// One reply, which is held in memory whole.
+// One reply, which is held in memory whole. Default of --reply-max.
 inline constexpr size_t kReplyBytesMax = 256 * 1024 * 1024;
 // Ranges of files in one reply (multipart/byteranges); each holds a descriptor until it is sent.
 inline constexpr size_t kReplyFilesMax = 256;

@@ -49,6 +49,7 @@ void read_limits(const py::dict& options, server::Options& parsed) {
   wire::FrameLimits& frame_limits = parsed.frame_limits;
   frame_limits.line_bytes_max = option<size_t>(options, "line_max");
   frame_limits.head_bytes_max = option<size_t>(options, "header_max");
+  frame_limits.target_bytes_max = option<size_t>(options, "target_max");
   frame_limits.headers_max = option<size_t>(options, "max_headers");
   frame_limits.body_bytes_max = option<size_t>(options, "body_max");
   frame_limits.bulk_bytes_max = option<size_t>(options, "bulk_max");
@@ -58,6 +59,7 @@ void read_limits(const py::dict& options, server::Options& parsed) {
   parsed.connections_per_address_max = option<size_t>(options, "max_connections_per_address");
   parsed.pipelined_requests_max = option<size_t>(options, "max_pipeline");
   parsed.output_bytes_max = option<size_t>(options, "output_max");
+  parsed.reply_bytes_max = option<size_t>(options, "reply_max");
   server::Timeouts& timeouts = parsed.timeouts;
   timeouts.idle_ms = option<uint64_t>(options, "idle_timeout_ms");
   timeouts.head_ms = option<uint64_t>(options, "header_timeout_ms");

@@ -19,7 +19,9 @@ namespace hrmr::bind {
 
 void expect_ok(wire::WriteResult result, const char* what) {
   if (result == wire::WriteResult::kOk) return;
-  if (result == wire::WriteResult::kTooLarge) throw py::value_error("the reply is too large");
+  if (result == wire::WriteResult::kTooLarge) {
+    throw py::value_error("the reply is larger than --reply-max");
+  }
   throw py::value_error(what);
 }
 

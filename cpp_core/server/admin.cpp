@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/text.h"
+#include "server/exchange.h"
 
 namespace hrmr::server {
 namespace {

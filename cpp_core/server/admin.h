@@ -17,9 +17,10 @@
 #include <vector>
 
 #include "net/socket.h"
-#include "server/exchange.h"
 
 namespace hrmr::server {
+
+struct Exchange;
 
 struct AdminOptions {
   bool from_anywhere = false;

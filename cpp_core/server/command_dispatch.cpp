@@ -86,7 +86,7 @@ Step Dispatcher::answer_unrouted(Stream& stream, const Exchange& exchange) {
   request.form = stream.session.form();
   stream.session.speaks_resp = true;
   if (built_in != nullptr) return run_built_in(stream, request, *built_in);
-  (void)wire::read_arguments(request, arguments_);
+  (void)wire::read_arguments(request, options_.frame_limits.elements_max, arguments_);
   if (arguments_.empty()) return Step::kDone;  // a line of spaces
   const std::string text = unknown_command_text(arguments_);
   wire::keep_few(arguments_);
@@ -115,7 +115,7 @@ Step Dispatcher::answer_word(Stream& stream, const wire::Request& line) {
 
 Step Dispatcher::run_built_in(Stream& stream, const wire::Request& request,
                               const BuiltIn& built_in) {
-  (void)wire::read_arguments(request, arguments_);
+  (void)wire::read_arguments(request, options_.frame_limits.elements_max, arguments_);
   if (!fits_arity(built_in.arity, arguments_.size())) {
     return fail(stream, request, 400, wrong_arity_text(built_in.name));
   }

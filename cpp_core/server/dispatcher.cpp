@@ -233,10 +233,15 @@ Step Dispatcher::fail_unrouted(Stream& stream, const wire::Request& request) {
 }
 
 Step Dispatcher::answer_inline(Stream& stream, const Exchange& exchange) {
-  const Call call{exchange,           facts_for(stream, exchange.request),
-                  stream.peer_name(), loop_,
-                  *stream.owner,      control_.log(),
-                  arguments_,         true};
+  const Call call{exchange,
+                  facts_for(stream, exchange.request),
+                  stream.peer_name(),
+                  loop_,
+                  *stream.owner,
+                  control_.log(),
+                  options_,
+                  arguments_,
+                  true};
   const Answered answered = answer(call, stream.output);
   if (answered == Answered::kForPool) return enqueue(stream, exchange, Run::kPool);
   if (answered == Answered::kDeferred) {
@@ -480,7 +485,7 @@ Batch& Dispatcher::open_batch(Stream& stream, Run where) {
 
 Batch& Dispatcher::take_free_batch(Stream& stream, Run where) {
   if (free_batches_.empty()) {
-    batches_.push_back(std::make_unique<Batch>(loop_, control_.log(), options_.output_bytes_max));
+    batches_.push_back(std::make_unique<Batch>(loop_, control_.log(), options_));
     free_batches_.reserve(batches_.size());
     free_batches_.push_back(batches_.back().get());
   }
@@ -493,7 +498,7 @@ Batch& Dispatcher::take_free_batch(Stream& stream, Run where) {
 // The last reply before a shutdown says so, when nothing is left to be answered behind it.
 wire::ReplyFacts Dispatcher::facts_for(const Stream& stream, const wire::Request& request) {
   const bool is_http = request.framing == Framing::kHttp;
-  wire::ReplyFacts facts = facts_of(request, is_http ? date() : std::string_view());
+  wire::ReplyFacts facts = facts_of(request, options_, is_http ? date() : std::string_view());
   const Batch* resting = stream.resting;
   const bool is_last =
       stream.input.is_empty() &&

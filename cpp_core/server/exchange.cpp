@@ -48,7 +48,8 @@ hrmr_request module_view(const Exchange& exchange, std::string_view peer) {
 int call_command(const Call& call, hrmr_reply& reply) {
   const wire::Request& request = call.exchange.request;
   const modules::Route& route = *call.exchange.route;
-  const std::string_view wrong = wire::read_arguments(request, call.arguments);
+  const std::string_view wrong =
+      wire::read_arguments(request, call.options.frame_limits.elements_max, call.arguments);
   if (!wrong.empty()) {
     reply.writer.fail(400, wrong);
     return HRMR_OK;
@@ -89,13 +90,15 @@ int call_guarded(const modules::Route& route, const hrmr_request& request, hrmr_
 
 }  // namespace
 
-wire::ReplyFacts facts_of(const wire::Request& request, std::string_view date) {
+wire::ReplyFacts facts_of(const wire::Request& request, const Options& options,
+                          std::string_view date) {
   wire::ReplyFacts facts;
   facts.framing = request.framing;
   facts.head_only = request.head_only;
   facts.keep_alive = request.keep_alive;
   facts.http_minor = request.http_minor;
   facts.date = date;
+  facts.bytes_max = options.reply_bytes_max;
   facts.form = request.form;
   facts.is_silent = request.is_silent;
   return facts;
@@ -217,11 +220,12 @@ void Batch::run() {
     headers += exchanges_[i].header_count;
   }
   // Large replies are sent before more are made: what waits in memory for a peer stays bounded.
-  while (next_ < count_ && !closes_ && !is_deferred_ && !output_.is_high(output_bytes_max_)) {
+  while (next_ < count_ && !closes_ && !is_deferred_ &&
+         !output_.is_high(options_.output_bytes_max)) {
     const Exchange& exchange = exchanges_[next_++];
-    const wire::ReplyFacts facts = facts_of(exchange.request, {date_, kHttpDateBytes});
+    const wire::ReplyFacts facts = facts_of(exchange.request, options_, {date_, kHttpDateBytes});
     const Answered answered =
-        answer({exchange, facts, peer_, loop_, *owner_, log_, arguments_}, output_);
+        answer({exchange, facts, peer_, loop_, *owner_, log_, options_, arguments_}, output_);
     aborts_ = answered == Answered::kAborts;
     closes_ = aborts_ || answered == Answered::kCloses;
     is_deferred_ = answered == Answered::kDeferred;

@@ -19,6 +19,7 @@
 #include "base/output.h"
 #include "modules/module.h"
 #include "net/event_loop.h"
+#include "server/options.h"
 #include "wire/reply_writer.h"
 #include "wire/request.h"
 #include "work/worker_pool.h"
@@ -47,6 +48,7 @@ struct Call {
   net::EventLoop& loop;  // of the connection
   BatchOwner& owner;     // gets the reply if the function defers it
   Log& log;
+  const Options& options;
   std::vector<wire::Text>& arguments;  // scratch of the thread: a command's are put there
   bool may_move = false;  // on the loop: the function may ask to be called on the pool instead
 };
@@ -74,8 +76,9 @@ Answered answer(const Call& call, Output& out);
 // Makes it an error reply that says which call the host has refused, and logs it.
 void fail_reply(hrmr_reply& reply, const modules::Route& route, Log& log);
 
-// What a reply needs to know of its request. `date`: see ReplyFacts.
-wire::ReplyFacts facts_of(const wire::Request& request, std::string_view date);
+// What a reply needs to know of its request and of the server. `date`: see ReplyFacts.
+wire::ReplyFacts facts_of(const wire::Request& request, const Options& options,
+                          std::string_view date);
 
 class Batch;
 class Deferred;
@@ -96,8 +99,8 @@ class BatchOwner {
 
 class Batch final : public work::Job, public net::Letter {
  public:
-  Batch(net::EventLoop& loop, Log& log, size_t output_bytes_max)
-      : loop_(loop), log_(log), output_bytes_max_(output_bytes_max) {}
+  Batch(net::EventLoop& loop, Log& log, const Options& options)
+      : loop_(loop), log_(log), options_(options) {}
 
   void begin(BatchOwner& owner, modules::Run where, std::string_view peer, std::string_view date);
   // Copies the headers, which live in the loop's scratch table.
@@ -137,7 +140,7 @@ class Batch final : public work::Job, public net::Letter {
  private:
   net::EventLoop& loop_;
   Log& log_;
-  const size_t output_bytes_max_;
+  const Options& options_;
   BatchOwner* owner_ = nullptr;
   modules::Run where_ = modules::Run::kPool;
   std::string_view peer_;

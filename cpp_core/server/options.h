@@ -31,6 +31,7 @@ struct Options {
   size_t connections_per_address_max = 0;  // 0: no bound
   size_t pipelined_requests_max = limits::kPipelinedRequestsMax;
   size_t output_bytes_max = limits::kOutputHighBytes;
+  size_t reply_bytes_max = limits::kReplyBytesMax;
   Timeouts timeouts;
   uint64_t drain_timeout_ms = 10'000;  // how long SHUTDOWN waits for requests in flight
   AdminOptions admin;                  // who may RELOAD and SHUTDOWN

@@ -106,8 +106,8 @@ class WordReader {
 // A JSON list, read in one pass.
 class JsonReader {
  public:
-  JsonReader(std::string_view body, std::vector<Text>& out)
-      : at_(body.data()), end_(body.data() + body.size()), out_(out) {}
+  JsonReader(std::string_view body, size_t elements_max, std::vector<Text>& out)
+      : at_(body.data()), end_(body.data() + body.size()), elements_max_(elements_max), out_(out) {}
 
   std::string_view read() {
     skip_space();
@@ -120,6 +120,7 @@ class JsonReader {
     }
     while (true) {
       skip_space();
+      if (out_.size() >= elements_max_) return "more arguments than --max-arguments allows";
       const std::string_view wrong = take_value();
       if (!wrong.empty()) return wrong;
       skip_space();
@@ -255,6 +256,7 @@ class JsonReader {
 
   const char* at_;
   const char* end_;
+  size_t elements_max_;
   std::vector<Text>& out_;
 };
 
@@ -309,7 +311,7 @@ void read_line_arguments(std::string_view line, std::vector<Text>& out) {
   }
 }
 
-std::string_view read_arguments(const Request& call, std::vector<Text>& out) {
+std::string_view read_arguments(const Request& call, size_t elements_max, std::vector<Text>& out) {
   out.clear();
   if (call.framing == Framing::kResp) {
     read_resp_arguments(call.bytes, out);
@@ -317,13 +319,14 @@ std::string_view read_arguments(const Request& call, std::vector<Text>& out) {
     read_line_arguments(call.bytes, out);
   } else {
     out.emplace_back(call.name);
-    return read_json_arguments(call.body, out);
+    return read_json_arguments(call.body, elements_max, out);
   }
   return {};
 }
 
-std::string_view read_json_arguments(std::string_view body, std::vector<Text>& out) {
-  return JsonReader(body, out).read();
+std::string_view read_json_arguments(std::string_view body, size_t elements_max,
+                                     std::vector<Text>& out) {
+  return JsonReader(body, elements_max, out).read();
 }
 
 }  // namespace hrmr::wire

@@ -33,11 +33,13 @@ void read_line_arguments(std::string_view line, std::vector<Text>& out);
 
 // A JSON list (RFC 8259) of strings, numbers, true and false; numbers keep their spelling. Nothing
 // but white space is an empty list. Returns what is wrong with it, in static storage; empty:
-// nothing is.
-std::string_view read_json_arguments(std::string_view body, std::vector<Text>& out);
+// nothing is. Wrong is also what would make `out` longer than `elements_max`.
+std::string_view read_json_arguments(std::string_view body, size_t elements_max,
+                                     std::vector<Text>& out);
 
-// All arguments of a command's call, the name in front. As read_json_arguments.
-std::string_view read_arguments(const Request& call, std::vector<Text>& out);
+// All arguments of a command's call, the name in front. As read_json_arguments; the other two are
+// bounded by their framers.
+std::string_view read_arguments(const Request& call, size_t elements_max, std::vector<Text>& out);
 
 // Gives the memory of very many arguments back; that of an ordinary call is kept for the next one.
 inline void keep_few(std::vector<Text>& arguments) {

@@ -22,6 +22,7 @@ namespace hrmr::wire {
 struct FrameLimits {
   size_t line_bytes_max = limits::kLineBytesMax;
   size_t head_bytes_max = limits::kHttpHeadBytesMax;
+  size_t target_bytes_max = limits::kHttpTargetBytesMax;
   size_t headers_max = limits::kHttpHeadersMax;  // up to kHttpHeaderSlots
   size_t body_bytes_max = limits::kBodyBytesMax;
   size_t elements_max = limits::kRespElementsMax;

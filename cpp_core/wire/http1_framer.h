@@ -14,7 +14,7 @@ namespace hrmr::wire {
 class HttpFramer final : public Framer {
  public:
   explicit HttpFramer(const FrameLimits& frame_limits)
-      : head_(frame_limits.head_bytes_max, frame_limits.headers_max),
+      : head_(frame_limits.head_bytes_max, frame_limits.headers_max, frame_limits.target_bytes_max),
         body_bytes_max_(frame_limits.body_bytes_max) {}
 
   Frame next(char* input, size_t size, bool at_end, Request& request,

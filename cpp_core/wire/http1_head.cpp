@@ -77,7 +77,8 @@ Verdict parse_version(const char* at, const char* end, HeadFacts& facts, const c
   return check_line_end(line_end, end, next);
 }
 
-Verdict parse_request_line(const char* line, const char* end, HeadFacts& facts, const char*& next) {
+Verdict parse_request_line(const char* line, const char* end, size_t target_bytes_max,
+                           HeadFacts& facts, const char*& next) {
   const char* at = skip_token(line, end);
   const std::string_view method(line, static_cast<size_t>(at - line));
   if (method.size() > limits::kHttpMethodBytesMax) return Verdict::kMethodTooLong;
@@ -86,7 +87,7 @@ Verdict parse_request_line(const char* line, const char* end, HeadFacts& facts, 
   const char* target_start = ++at;
   at = find_invisible(at, end);
   const std::string_view target(target_start, static_cast<size_t>(at - target_start));
-  if (target.size() > limits::kHttpTargetBytesMax) return Verdict::kTargetTooLong;
+  if (target.size() > target_bytes_max) return Verdict::kTargetTooLong;
   if (at == end) return Verdict::kIncomplete;
   if (*at == '\r' || *at == '\n') return Verdict::kNoVersion;
   if (*at != ' ' || target.empty()) return Verdict::kBadTarget;
@@ -204,7 +205,7 @@ Verdict HeadParser::read_line(const char* head, const char* end, HeaderTable* he
   const char* line = head + line_;
   const char* next = line;
   if (line_ == 0) {
-    const Verdict verdict = parse_request_line(line, end, facts_, next);
+    const Verdict verdict = parse_request_line(line, end, target_bytes_max_, facts_, next);
     if (verdict == Verdict::kGood) line_ = static_cast<size_t>(next - head);
     return verdict;
   }

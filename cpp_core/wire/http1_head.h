@@ -36,8 +36,11 @@ struct HeadFacts {
 
 class HeadParser {
  public:
-  explicit HeadParser(size_t head_bytes_max, size_t headers_max = limits::kHttpHeadersMax)
-      : bytes_max_(head_bytes_max), headers_max_(headers_max) {}
+  explicit HeadParser(size_t head_bytes_max, size_t headers_max = limits::kHttpHeadersMax,
+                      size_t target_bytes_max = limits::kHttpTargetBytesMax)
+      : bytes_max_(head_bytes_max),
+        headers_max_(headers_max),
+        target_bytes_max_(target_bytes_max) {}
 
   // `head` begins at the request line and may run on behind the header section. kGood: the head is
   // whole and its framing is decided. `headers` is filled in only when this call has seen the head
@@ -65,6 +68,7 @@ class HeadParser {
 
   size_t bytes_max_;
   size_t headers_max_;
+  size_t target_bytes_max_;
   size_t line_ = 0;    // where the line under way begins
   size_t looked_ = 0;  // up to here there is no line end for it
   HeadFacts facts_;

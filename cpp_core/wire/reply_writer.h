@@ -92,6 +92,7 @@ class ReplyWriter {
   void abandon();
 
   bool closes() const { return closes_; }
+  size_t bytes_max() const { return facts_.bytes_max; }
   bool has_failed() const { return failed_; }
 
  private:

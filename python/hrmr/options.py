@@ -42,6 +42,7 @@ BODY_BYTES_MAX = 1 << 40
 HEADERS_MAX = 1000  # limits::kHttpHeaderSlots
 HEAD_BYTES_MAX = LINE_BYTES_MAX = 16 << 20
 COMMAND_BYTES_MAX = 1 << 30
+REPLY_BYTES_MAX = 1 << 40
 ARGUMENTS_MAX = 1 << 24
 OUTPUT_BYTES_MAX = 1 << 30
 PIPELINE_MAX = 1_000_000
@@ -211,6 +212,12 @@ class Options:
     header_max: int = _row(
         Bytes(HEAD_BYTES_MAX, 16), 64 << 10, LIMITS, "Largest HTTP request line with its headers."
     )
+    target_max: int = _row(
+        Bytes(HEAD_BYTES_MAX, 1),
+        8 << 10,
+        LIMITS,
+        "Longest HTTP request target: path and query. A longer one gets a 414.",
+    )
     max_headers: int = _row(Whole(1, HEADERS_MAX), 100, LIMITS, "Header lines of one request.")
     line_max: int = _row(
         Bytes(LINE_BYTES_MAX, 1), 64 << 10, LIMITS, "Longest line, its end included."
@@ -225,7 +232,14 @@ class Options:
         Whole(1, ARGUMENTS_MAX),
         1 << 20,
         LIMITS,
-        "Elements of a Redis client's command, its name included.",
+        "Elements of a Redis client's command or of a JSON call, its name included.",
+    )
+    reply_max: int = _row(
+        Bytes(REPLY_BYTES_MAX, 1024),
+        256 << 20,
+        LIMITS,
+        "Largest answer of one request that is held in memory; streams and files have no bound. A "
+        "larger one becomes an error.",
     )
     output_max: int = _row(
         Bytes(OUTPUT_BYTES_MAX),
@@ -292,11 +306,13 @@ class OptionValues(TypedDict, total=False):
     min_rate: int | str
     body_max: int | str
     header_max: int | str
+    target_max: int | str
     max_headers: int
     line_max: int | str
     bulk_max: int | str
     command_max: int | str
     max_arguments: int
+    reply_max: int | str
     output_max: int | str
     max_pipeline: int
     max_connections: int

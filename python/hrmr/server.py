@@ -331,11 +331,13 @@ class Server:
         return {
             "body_max": options.body_max,
             "header_max": options.header_max,
+            "target_max": options.target_max,
             "max_headers": options.max_headers,
             "line_max": options.line_max,
             "bulk_max": options.bulk_max,
             "command_max": options.command_max,
             "max_arguments": options.max_arguments,
+            "reply_max": options.reply_max,
             "output_max": options.output_max,
             "max_pipeline": options.max_pipeline,
             "max_connections": options.max_connections,

@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "server/exchange.h"
+
 using namespace hrmr;
 using namespace hrmr::server;
 

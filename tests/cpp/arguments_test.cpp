@@ -35,10 +35,10 @@ std::string split(std::string_view line) {
   return joined(out);
 }
 
-std::string json(std::string_view body) {
+std::string json(std::string_view body, size_t elements_max = 100) {
   const Exact exact(body);
   std::vector<Text> out;
-  const std::string_view wrong = read_json_arguments(exact.view(), out);
+  const std::string_view wrong = read_json_arguments(exact.view(), elements_max, out);
   return wrong.empty() ? joined(out) : std::string(wrong);
 }
 
@@ -99,6 +99,15 @@ TEST_CASE("a JSON list of strings, numbers and booleans becomes arguments") {
   CHECK(json(R"(["\u0041\u00e9\u20ac\ud83d\ude00"])") == "[A\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80]");
   CHECK(json("[\"\\u0000\"]") == "[" + std::string(1, '\0') + "]");
   CHECK(json("[\"\xc3\xa9\"]") == "[\xc3\xa9]");
+}
+
+TEST_CASE("a JSON list of more arguments than there may be is refused, and not read to its end") {
+  const std::string_view refused = "more arguments than --max-arguments allows";
+  CHECK(json("[1,2,3]", 3) == "[1][2][3]");
+  CHECK(json("[1,2,3,4]", 3) == refused);
+  CHECK(json("[1,2,3,", 3) == refused);
+  CHECK(json("[]", 0) == "");
+  CHECK(json("[1]", 0) == refused);
 }
 
 TEST_CASE("what is no such list is refused, with the reason") {

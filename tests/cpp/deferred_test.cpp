@@ -177,7 +177,8 @@ TEST_CASE("a reply that is dropped, or on which a call was refused, is an error 
   CHECK(host().write(refused, HRMR_BYTES("half an answer")) == HRMR_OK);
   host().complete(refused);
   CHECK(client.line() ==
-        "ERR module 'spec' failed: a reserve was refused: the reply is too large\n");
+        "ERR module 'spec' failed: a reserve was refused: the reply is too large "
+        "(--reply-max, or the length it was given) or too deep\n");
   hrmr_reply* failed = shelf.take();
   CHECK(host().reserve(failed, limits::kReplyBytesMax + 1) == nullptr);
   host().fail(failed, 404, HRMR_BYTES("not that one"));

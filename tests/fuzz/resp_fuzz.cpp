@@ -132,16 +132,17 @@ std::string json_of(const Words& words) {
   return text + "]";
 }
 
-void check_json(std::string_view body) {
+void check_json(std::string_view body, size_t elements_max) {
   const Exact exact(body);
   std::vector<wire::Text> arguments;
-  const std::string_view wrong = wire::read_json_arguments(exact.view(), arguments);
+  const std::string_view wrong = wire::read_json_arguments(exact.view(), elements_max, arguments);
+  HRMR_CHECK(arguments.size() <= elements_max);
   const Words words = exact.words_of(arguments);
   if (!wrong.empty()) return;
   for (const std::string& word : words) HRMR_CHECK(wire::is_utf8(word));
   const Exact again(json_of(words));
   std::vector<wire::Text> same;
-  HRMR_CHECK(wire::read_json_arguments(again.view(), same).empty());
+  HRMR_CHECK(wire::read_json_arguments(again.view(), elements_max, same).empty());
   HRMR_CHECK(again.words_of(same) == words);
 }
 
@@ -157,6 +158,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
   check_arrays(input, tight);
   check_line(input.substr(0, input.find('\n')));
   check_line(input);
-  check_json(input);
+  check_json(input, limits::kRespElementsMax);
+  check_json(input, tight.elements_max);
   return 0;
 }
