@@ -184,6 +184,12 @@ py::list Core::reload(std::vector<std::string> only) {
   return outcomes_of(report);
 }
 
+int Core::connect() {
+  Result<Fd> connected = server_->connect();
+  if (!connected.is_ok()) throw CoreError(connected.status().message());
+  return connected.take().release();
+}
+
 void Core::request_reload() {
   if (is_started_) server_->request_reload();
 }

@@ -323,9 +323,15 @@ void Connection::discard() {
   shard_.loop().schedule(*this);
 }
 
+// The program's own calls come when they come, and a handler that hangs is its own.
+const Timeouts& Connection::timeouts() const {
+  static constexpr Timeouts kNone{0, 0, 0, 0, 0};
+  return stream_.peer.is_own ? kNone : shard_.options().timeouts;
+}
+
 void Connection::arm_timer() {
   const uint64_t next_ms =
-      patience_.next_look_ms(shard_.loop().now_ms(), shard_.options().timeouts, stream_.is_away);
+      patience_.next_look_ms(shard_.loop().now_ms(), timeouts(), stream_.is_away);
   if (next_ms != 0) shard_.loop().timers().arm(*this, next_ms);
 }
 
@@ -354,9 +360,8 @@ void Connection::on_timer() {
 // Activity does not touch the timer, which would cost something for each request; it is armed anew
 // when it fires.
 void Connection::give_up_on_peer() {
-  const Overdue overdue =
-      patience_.overdue(shard_.loop().now_ms(), shard_.options().timeouts, stream_.is_away,
-                        patience_.is_blocked() ? queued_bytes() : 0);
+  const Overdue overdue = patience_.overdue(shard_.loop().now_ms(), timeouts(), stream_.is_away,
+                                            patience_.is_blocked() ? queued_bytes() : 0);
   switch (overdue) {
     case Overdue::kNothing:
       arm_timer();

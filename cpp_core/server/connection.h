@@ -65,6 +65,7 @@ class Connection final : public net::Source,
   void break_off();
   void linger();
   void discard();
+  const Timeouts& timeouts() const;
   void arm_timer();
   void note_rest();
   void note_sent();

@@ -1,6 +1,8 @@
 #include "server/server.h"
 
+#include <fcntl.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 
 #include <chrono>
 #include <functional>
@@ -249,6 +251,23 @@ void Server::on_reloaded(const modules::ReloadReport& report) {
   }
 }
 
+Result<Fd> Server::connect() {
+  int ends[2];
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
+    return errno_status("make", "a pair of sockets");
+  }
+  Fd ours(ends[0]);
+  Fd served(ends[1]);
+  if (::fcntl(served.get(), F_SETFL, O_NONBLOCK) != 0) return errno_status("set", "a socket");
+  net::Peer peer = net::unix_peer_of(served.get());
+  peer.is_own = true;
+  const std::lock_guard lock(mutex_);
+  // Locked, so that no loop gets it behind the word to drain.
+  if (state_ != State::kServing) return Status::error("the server is not running");
+  shards_[connects_++ % shards_.size()]->adopt(std::move(served), peer);
+  return ours;
+}
+
 void Server::begin_shutdown() {
   {
     const std::lock_guard lock(mutex_);
@@ -329,6 +348,7 @@ uint64_t Server::next_connection_id() {
 }
 
 Place Server::take_place(const net::Peer& peer) {
+  if (peer.is_own) return Place::kTaken;
   Place place = Place::kServerFull;
   if (connections_.fetch_add(1, std::memory_order_relaxed) < options_.connections_max) {
     place = addresses_.take_place(peer.network) ? Place::kTaken : Place::kAddressFull;
@@ -338,6 +358,7 @@ Place Server::take_place(const net::Peer& peer) {
 }
 
 void Server::give_place(const net::Peer& peer) {
+  if (peer.is_own) return;
   addresses_.give_place(peer.network);
   connections_.fetch_sub(1, std::memory_order_relaxed);
 }

@@ -72,6 +72,10 @@ void Shard::listen(Fd listening) {
   if (!attached.is_ok()) log_.error("server", attached.message());
 }
 
+void Shard::adopt(Fd fd, const net::Peer& peer) {
+  loop_.post(*new Errand([this, raw = fd.release(), peer] { on_accepted(Fd(raw), peer); }));
+}
+
 void Shard::publish(const modules::Publication& change,
                     std::shared_ptr<const modules::RouteTable>& table) {
   const unsigned loop = loop_.index();

@@ -49,6 +49,8 @@ class Shard final : public net::AcceptHandler, public net::Timer {
   Shard& operator=(const Shard&) = delete;
 
   Status start();
+  // Serves what is at the other end of `fd`, as if it had been accepted. Any thread.
+  void adopt(Fd fd, const net::Peer& peer);
   // Stops accepting; closes each connection once what it has asked is answered, all of them after
   // the drain timeout. Then on_drained, once.
   void begin_drain();

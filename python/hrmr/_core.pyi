@@ -92,6 +92,10 @@ class Core:
     def reload(self, only: list[str]) -> list[_Outcome]:
         """Reloads what changed (`only`: these names; empty: all) and waits for it."""
 
+    def connect(self) -> int:
+        """The descriptor of a blocking stream socket that ends in this server; the caller's to
+        close. CoreError: it is not serving, or there are no descriptors."""
+
     def request_reload(self) -> None:
         """Asks for a reload and does not wait; the outcome goes to the log."""
 

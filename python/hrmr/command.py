@@ -33,6 +33,11 @@ class CommandError(HrmrError):
         super().__init__(message)
         self.hrmr_error_code = code
 
+    @property
+    def code(self) -> str:
+        """The error's code: "ERR" unless another was given."""
+        return self.hrmr_error_code
+
 
 @dataclass(frozen=True)
 class Command:

@@ -14,6 +14,7 @@ from typing import Any, Self, Unpack
 
 from . import _core, paths
 from .admin_token import is_open_to_others, read_admin_token
+from .calls import Argument, Calls
 from .command import (
     AnyCommand,
     Arguments,
@@ -110,6 +111,7 @@ class Server:
         self._lock = threading.RLock()
         self._core: _core.Core | None = None
         self._log_thread: LogThread | None = None
+        self._calls = Calls(lambda: self._running_core().connect())
 
     @property
     def host(self) -> str:
@@ -182,6 +184,7 @@ class Server:
                 return True
             all_ended = core.stop()
             log_thread.stop()
+            self._calls.close()
             self._core = self._log_thread = None
             _running.discard(self)
         return all_ended
@@ -213,6 +216,29 @@ class Server:
     def request_reload(self) -> None:
         """The same without waiting: what happens to each module goes to the log."""
         self._running_core().request_reload()
+
+    def call(self, name: str, *arguments: Argument, timeout: float | None = None) -> Any:
+        """Calls a command of any module, or of the program, and returns its value.
+
+            server.call("KV.SET", "users", 42)
+
+        arguments: text is sent as UTF-8, a number as it is written; the command gets bytes.
+        timeout: seconds until the answer is complete; None: for ever.
+
+        The value: None, bool, int, float, bytes (also where the command gave text; str only for a
+        status such as OK and for verbatim text), list, dict or set of these; a set that cannot be
+        one, because it holds lists, is a list. It takes the way that a Redis client's call takes: a
+        reload that holds the module is waited for, and its order behind other calls is not known.
+
+        CommandError: the command raised it, does not exist, takes other arguments, or was refused
+        (code "BUSY": the module is being reloaded, or its queue is full); see its `code`.
+        NotRunningError: the server does not run, or stopped before it had answered. TimeoutError:
+        no answer in time; the call may still be carried out.
+        A handler may call; one of Python that calls a command of Python keeps two of the
+        `python_threads` busy.
+        """
+        self._running_core()
+        return self._calls.call(name, arguments, timeout)
 
     def route(
         self, prefix: str | bytes, framing: str = "auto"

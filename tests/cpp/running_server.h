@@ -151,6 +151,8 @@ class Client {
     REQUIRE(::connect(fd_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
   }
 
+  explicit Client(Fd connected) : fd_(std::move(connected)) {}
+
   void send(std::string_view text) {
     while (!text.empty()) {
       const ssize_t sent = ::send(fd_.get(), text.data(), text.size(), MSG_NOSIGNAL);
@@ -264,6 +266,11 @@ struct Running {
   }
 
   Client client() const { return Client(server->port()); }
+  Fd connect() const {
+    Result<Fd> connected = server->connect();
+    REQUIRE(connected.is_ok());
+    return connected.take();
+  }
   void reload(std::vector<Spec> specs) {
     loader->specs = std::move(specs);
     CHECK_FALSE(reload().has_failures());

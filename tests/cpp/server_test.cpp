@@ -119,6 +119,30 @@ TEST_CASE("every loop listens when start returns") {
   CHECK(open_descriptors() == at_first);
 }
 
+TEST_CASE("the program's own connection is no client's: not counted, not timed out, drained") {
+  server::Options options;
+  options.loops = 2;
+  options.connections_max = 1;
+  options.timeouts.idle_ms = options.timeouts.head_ms = 20;
+  Running running({{"IN ", Run::kInline, say, "in "}, {"POOL ", Run::kPool, say, "pool "}},
+                  options);
+  Client first(running.connect());
+  Client second(running.connect());
+  Client guest = running.client();
+  guest.send("IN guest\n");
+  CHECK(guest.line() == "in guest\n");
+  CHECK(guest.rest() == "");  // timed out, later than the others would have been
+  for (Client* own : {&first, &second}) {
+    own->send("IN 1\nPOOL 2\n");
+    CHECK(own->line() == "in 1\n");
+    CHECK(own->line() == "pool 2\n");
+  }
+  running.server->begin_shutdown();
+  CHECK(first.rest() == "");
+  CHECK(second.rest() == "");
+  CHECK_FALSE(running.server->connect().is_ok());
+}
+
 TEST_CASE("gives the same answers one byte at a time") {
   Running running({kInline, kPooled});
   Client client = running.client();
