@@ -116,6 +116,13 @@ Step Dispatcher::answer_word(Stream& stream, const wire::Request& line) {
 Step Dispatcher::run_built_in(Stream& stream, const wire::Request& request,
                               const BuiltIn& built_in) {
   (void)wire::read_arguments(request, options_.frame_limits.elements_max, arguments_);
+  const Step step = run_with_arguments(stream, request, built_in);
+  wire::keep_few(arguments_);
+  return step;
+}
+
+Step Dispatcher::run_with_arguments(Stream& stream, const wire::Request& request,
+                                    const BuiltIn& built_in) {
   if (!fits_arity(built_in.arity, arguments_.size())) {
     return fail(stream, request, 400, wrong_arity_text(built_in.name));
   }
@@ -126,7 +133,6 @@ Step Dispatcher::run_built_in(Stream& stream, const wire::Request& request,
                    options_, control_,   *this, loop_.now_ms()};
   built_in.run(call);
   reply.finish();
-  wire::keep_few(arguments_);
   if (reply.closes()) stream.closes = true;
   return stream.closes ? Step::kClosing : Step::kDone;
 }

@@ -150,6 +150,7 @@ class Dispatcher {
   Step refuse_method(Stream& stream, const wire::Request& request);
   Step answer_word(Stream& stream, const wire::Request& line);
   Step run_built_in(Stream& stream, const wire::Request& request, const BuiltIn& built_in);
+  Step run_with_arguments(Stream& stream, const wire::Request& request, const BuiltIn& built_in);
   Step run_own_word(Stream& stream, const wire::Request& request, std::string_view name);
   static std::string word_reload(const wire::ReplyFacts& facts, std::string_view text);
   Step shut_down(Stream& stream, const wire::Request& request);
