@@ -71,6 +71,7 @@ Step Dispatcher::run_bare_command(Stream& stream) {
   if (!parse_command(stream.input.view(), command) || !command.arguments.empty()) {
     return Step::kNeedMore;
   }
+  count_request();
   stream.protocol = Protocol::kText;
   stream.framer.reset();
   wire::Request line;

@@ -169,6 +169,7 @@ Step Dispatcher::frame(Stream& stream) {
     case wire::FrameKind::kRequest:
       break;
   }
+  count_request();
   // The views stay good: consuming moves nothing, and nothing is read before they are done with.
   stream.input.consume(frame.consumed);
   if (stream.protocol == Protocol::kText) {
@@ -209,7 +210,6 @@ Step Dispatcher::route(Stream& stream, const Exchange& framed) {
     return enqueue(stream, exchange, match.route->run);
   }
   if (stream.batch != nullptr) return park(stream, exchange);
-  requests_.store(requests_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   if (match.route == nullptr) return answer_unrouted(stream, exchange);
   if (match.mark == RouteMark::kHold) return hold(stream, exchange);
   if (match.mark == RouteMark::kReject) return refuse_reloading(stream, exchange);
@@ -258,7 +258,6 @@ Step Dispatcher::enqueue(Stream& stream, const Exchange& exchange, Run where) {
   Exchange added = exchange;
   added.request.keep_alive = facts_for(stream, exchange.request).keep_alive;
   batch.add(added);
-  requests_.store(requests_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   exchange.route->module->pin(loop_.index());
   const bool is_last = !added.request.keep_alive;
   const bool is_full = batch.count() >= batch_requests_max_;

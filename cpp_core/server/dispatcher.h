@@ -99,7 +99,8 @@ class Dispatcher {
   // AUTH: the peer shows the admin token. What was wrong is counted, and told to the log.
   bool has_token() const { return admin_.has_token(); }
   Authenticated authenticate(Stream& stream, std::string_view user, std::string_view token);
-  // Handled so far, commands or not. Any thread.
+  // That have come so far, commands or not; one that waits or is matched again counts once. Any
+  // thread.
   uint64_t requests() const { return requests_.load(std::memory_order_relaxed); }
   // Forgets the batches that are not away; the stream's connection is closed.
   void drop(Stream& stream);
@@ -139,6 +140,9 @@ class Dispatcher {
   Step choose_opening(Stream& stream, std::string_view input);
   bool is_still_open(Stream& stream, std::string_view input) const;
   Step frame(Stream& stream);
+  void count_request() {
+    requests_.store(requests_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  }
   Step need_more(Stream& stream);
   Step route(Stream& stream, const Exchange& exchange);
   modules::RouteMatch match_of(Exchange& exchange) const;
