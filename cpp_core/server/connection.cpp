@@ -271,7 +271,7 @@ void Connection::abort() {
 
 // Whatever is under way: half of it must not look whole.
 void Connection::break_off() {
-  if (stream_.aborts || stream_.pieces != nullptr) {
+  if (stream_.aborts || stream_.pieces != nullptr || !stream_.output.is_empty()) {
     abort();
   } else {
     destroy();
