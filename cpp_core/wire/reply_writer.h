@@ -133,7 +133,7 @@ class ReplyWriter {
   bool finished_ = false;
   bool is_streamed_ = false;
   bool is_chunked_ = false;
-  bool has_sent_ = false;  // a piece
+  bool has_sent_ = false;  // a piece that had something in it: silent ones have not
   bool aborts_ = false;
 };
 
