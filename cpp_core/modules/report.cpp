@@ -11,11 +11,13 @@ namespace hrmr::modules {
 
 namespace {
 
-std::string in_ms(double ms) {
+std::string ms_text(double ms) {
   std::array<char, 40> text{};
-  std::snprintf(text.data(), text.size(), " in %.1f ms", ms);
+  std::snprintf(text.data(), text.size(), "%.1f ms", ms);
   return text.data();
 }
+
+std::string in_ms(double ms) { return " in " + ms_text(ms); }
 
 // A compiler's or Python's message can have several lines; an outcome has one.
 std::string one_line(std::string text) {
@@ -67,7 +69,9 @@ std::string to_text(const Outcome& outcome) {
       break;
   }
   const std::string serving = outcome.generation == 0 ? "" : " (generation " + now + " serves on)";
-  return begin + ": " + one_line(outcome.message) + serving + in_ms(outcome.ms) + note;
+  // Behind a reason " in 0.4 ms" would read as a part of it.
+  return begin + ": " + one_line(outcome.message) + serving + " (" + ms_text(outcome.ms) + ")" +
+         note;
 }
 
 std::string to_text(const ReloadReport& report) {

@@ -11,7 +11,7 @@ _ROW = re.compile(
 )
 _FAILED_ROW = re.compile(
     r"(?P<change>failed) (?P<name>.+?): (?P<message>.*?)"
-    r"(?: \(generation (?P<generation>\d+) serves on\))? in (?P<ms>[\d.]+) ms"
+    r"(?: \(generation (?P<generation>\d+) serves on\))? \((?P<ms>[\d.]+) ms\)"
     r"(?:; note: (?P<note>.*))?"
 )
 _SUM = re.compile(r"(?P<word>OK|ERR) (?P<text>.* in [\d.]+ ms.*)")

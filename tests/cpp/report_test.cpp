@@ -45,8 +45,8 @@ TEST_CASE("tells a failure first in the sum, on one line, and what serves on") {
   report.outcomes[0].message = "line 1\nline 2\r\n";
   report.outcomes[1].message = "why";
   CHECK(to_text(report) ==
-        "failed y: line 1 line 2 (generation 3 serves on) in 2.0 ms\n"
-        "failed z: why in 2.0 ms\n"
+        "failed y: line 1 line 2 (generation 3 serves on) (2.0 ms)\n"
+        "failed z: why (2.0 ms)\n"
         "loaded a generation 1 in 2.0 ms\n"
         "ERR 2 failed, 1 loaded in 0.0 ms\n");
 }

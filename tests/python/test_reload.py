@@ -37,7 +37,7 @@ def native(modules: Path, build: Compile) -> NativeEditions:
 def outcome_of(lines: list[str], name: str = "versioned") -> str:
     """The line about that module, without the time that it took."""
     [line] = [line for line in lines if line.split(" ")[1].rstrip(":") == name]
-    return re.sub(r" in \d+\.\d ms(?=$|; note: )", "", line)
+    return re.sub(r" (in \d+\.\d ms|\(\d+\.\d ms\))(?=$|; note: )", "", line)
 
 
 # ------------------------------------------------------------------------------ transitions
@@ -79,7 +79,7 @@ def test_report_says_each_outcome_and_the_sum(
     write_module(modules, "comes", "import hrmr\nhrmr.route('CO')(lambda r: 'co')\n")
     lines = reload(server.port)
     patterns = [
-        r"failed broken: ZeroDivisionError: .* \(.*/broken\.py, line 1\) in \d+\.\d ms",
+        r"failed broken: ZeroDivisionError: .* \(.*/broken\.py, line 1\) \(\d+\.\d ms\)",
         r"loaded comes generation 1 in \d+\.\d ms",
         r"removed goes generation 1 in \d+\.\d ms",
         r"unchanged probe generation 1",

@@ -5,8 +5,8 @@ from hrmr.reload_table import read_answer
 
 ANSWER = """\
 failed orders: SyntaxError: '(' was never closed (orders.py, line 7) (generation 3 serves on) \
-in 0.4 ms
-failed new: cannot open new.so: Permission denied in 0.1 ms
+(0.4 ms)
+failed new: cannot open new.so: Permission denied (0.1 ms)
 loaded users generation 1 in 12.5 ms
 reloaded http generation 9 -> 10 in 2.0 ms; note: generation 9 is still in use by 1 request
 removed old generation 2 in 0.0 ms
