@@ -126,6 +126,9 @@ inline constexpr int kSpinsBeforeSleep = 64;
 // --- loops ---
 inline constexpr int kEventsPerTurn = 256;    // taken by one epoll_wait; the rest come next turn
 inline constexpr uint64_t kTimerTickMs = 10;  // timers fire up to this late, never early
+// How long CLIENT LIST waits for the other loops. A turn takes milliseconds, unless a handler
+// blocks.
+inline constexpr uint64_t kClientListWaitMs = 1000;
 
 // --- modules ---
 inline constexpr size_t kModuleNameBytesMax = 64;  // a file's name without its suffix
@@ -191,7 +194,8 @@ inline constexpr int kLinksMax = 40;
 inline constexpr int kNoticeReadsMax = 64;
 
 // --- log ---
-// One loop says at most once in this time that its queue is full, or that it refuses connections.
+// One loop says at most once in this time that its queue is full, that it refuses connections, or
+// that another one is stuck.
 inline constexpr uint64_t kOverloadWarnMs = 10'000;
 inline constexpr size_t kLogRecordsMax =
     4096;  // waiting for the log thread; past it records are counted and dropped

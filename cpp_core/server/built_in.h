@@ -23,7 +23,7 @@ namespace hrmr::server {
 class Control;
 class Dispatcher;
 
-// One call of one of them.
+// One call of one of them. What is not answered yet when it returns leaves the stream away.
 struct BuiltInCall {
   Stream& stream;
   const std::vector<wire::Text>& arguments;  // the name in front
@@ -33,7 +33,8 @@ struct BuiltInCall {
   const Options& options;
   Control& control;
   Dispatcher& dispatcher;
-  uint64_t now_ms;
+  net::EventLoop& loop;
+  const wire::ReplyFacts& facts;  // of the reply
 
   std::string_view argument(size_t index) const { return arguments[index]; }
   size_t count() const { return arguments.size(); }    // the name included

@@ -127,12 +127,14 @@ Step Dispatcher::run_with_arguments(Stream& stream, const wire::Request& request
     return fail(stream, request, 400, wrong_arity_text(built_in.name));
   }
   if (built_in.run == nullptr) return run_own_word(stream, request, built_in.name);
-  wire::ReplyWriter reply(stream.output, facts_for(stream, request));
+  const wire::ReplyFacts facts = facts_for(stream, request);
+  wire::ReplyWriter reply(stream.output, facts);
   wire::ValueWriter value(reply, request.form);
-  BuiltInCall call{stream,   arguments_, reply, value,         *table_,
-                   options_, control_,   *this, loop_.now_ms()};
+  BuiltInCall call{stream,   arguments_, reply, value, *table_,
+                   options_, control_,   *this, loop_, facts};
   built_in.run(call);
   reply.finish();
+  if (stream.is_away) return Step::kAway;
   if (reply.closes()) stream.closes = true;
   return stream.closes ? Step::kClosing : Step::kDone;
 }

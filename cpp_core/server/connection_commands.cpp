@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <charconv>
 #include <string>
+#include <utility>
 
 #include "server/built_in.h"
+#include "server/client_list.h"
 #include "server/dispatcher.h"
 
 namespace hrmr::server {
@@ -197,25 +199,6 @@ void run_hello(BuiltInCall& call) {
 
 namespace {
 
-std::string describe(const Stream& stream, const BuiltInCall& call) {
-  const Session& session = stream.session;
-  const ClientNames none;
-  const ClientNames& names = session.names == nullptr ? none : *session.names;
-  const uint64_t age_s = (call.now_ms - session.opened_ms) / 1000;
-  std::string line = "id=" + std::to_string(session.id);
-  line.append(" addr=").append(stream.peer_name());
-  line += " name=" + names.name;
-  line += " age=" + std::to_string(age_s);
-  line += " flags=N db=0 sub=0 psub=0 ssub=0 multi=-1";
-  line += " qbuf=" + std::to_string(stream.input.size());
-  line += " omem=" + std::to_string(stream.output.size());
-  line += " user=default redir=-1";
-  line += session.is_resp3 ? " resp=3" : " resp=2";
-  line += " lib-name=" + names.library;
-  line += " lib-ver=" + names.library_version;
-  return line + "\n";
-}
-
 // Types of connection that Redis has; here all are normal ones.
 bool is_other_type(const BuiltInCall& call) {
   constexpr std::string_view kTypes[] = {"MASTER", "REPLICA", "SLAVE", "PUBSUB"};
@@ -223,39 +206,42 @@ bool is_other_type(const BuiltInCall& call) {
                      [&](std::string_view type) { return call.is(3, type); });
 }
 
-void client_list(BuiltInCall& call) {
-  std::vector<int64_t> wanted;
-  if (call.count() > 2 && call.is(2, "ID")) {
+// False: what is wrong is answered.
+bool read_filter(BuiltInCall& call, ClientFilter& filter) {
+  filter.is_all = call.count() == 2;
+  if (call.count() > 3 && call.is(2, "ID")) {
     for (size_t i = 3; i < call.count(); ++i) {
       int64_t id = 0;
       if (!read_integer(call.argument(i), id)) {
         call.value.error({}, "Invalid client ID");
-        return;
+        return false;
       }
-      wanted.push_back(id);
+      filter.ids.push_back(id);
     }
-  }
-  bool is_all = call.count() == 2;
-  const bool has_type = call.count() == 4 && call.is(2, "TYPE");
-  if (has_type) {
-    is_all = call.is(3, "NORMAL");
-    if (!is_all && !is_other_type(call)) {
+    std::sort(filter.ids.begin(), filter.ids.end());
+  } else if (call.count() == 4 && call.is(2, "TYPE")) {
+    filter.is_all = call.is(3, "NORMAL");
+    if (!filter.is_all && !is_other_type(call)) {
       call.value.error({}, "Unknown client type '" + std::string(call.argument(3)) + "'");
-      return;
+      return false;
     }
-  }
-  if (!is_all && !has_type && wanted.empty()) {
+  } else if (!filter.is_all) {
     call.value.error({}, "syntax error");
-    return;
+    return false;
   }
-  std::string lines;
-  call.stream.owner->visit_streams([&](const Stream& each) {
-    const auto id = static_cast<int64_t>(each.session.id);
-    if (is_all || std::find(wanted.begin(), wanted.end(), id) != wanted.end()) {
-      lines += describe(each, call);
-    }
-  });
-  call.value.verbatim("txt", lines);
+  return true;
+}
+
+void client_info(BuiltInCall& call) {
+  if (!check_subcommand_count(call, 2, 2)) return;
+  std::string line;
+  describe_client(call.stream, call.loop.now_ms(), line);
+  call.value.verbatim("txt", line);
+}
+
+void client_list(BuiltInCall& call) {
+  ClientFilter filter;
+  if (read_filter(call, filter)) ClientList::answer(call, std::move(filter));
 }
 
 void client_set_name(BuiltInCall& call) {
@@ -328,9 +314,7 @@ void run_client(BuiltInCall& call) {
   } else if (call.is(1, "SETINFO")) {
     client_set_info(call);
   } else if (call.is(1, "INFO")) {
-    if (check_subcommand_count(call, 2, 2)) {
-      call.value.verbatim("txt", describe(call.stream, call));
-    }
+    client_info(call);
   } else if (call.is(1, "LIST")) {
     client_list(call);
   } else if (call.is(1, "REPLY")) {

@@ -357,6 +357,17 @@ void Dispatcher::warn_of_overload() {
                       "more wait");
 }
 
+void Dispatcher::warn_of_stuck_loops(const std::string& loops) {
+  const uint64_t now_ms = loop_.now_ms();
+  const bool is_due = now_ms - stuck_warned_ms_ >= limits::kOverloadWarnMs;
+  if (stuck_warned_ms_ != 0 && !is_due) return;
+  stuck_warned_ms_ = now_ms;
+  control_.log().warn("server", "CLIENT LIST leaves out the connections of stuck loops (" + loops +
+                                    "), which have not answered for " +
+                                    std::to_string(limits::kClientListWaitMs) +
+                                    " ms: does an inline handler block?");
+}
+
 void Dispatcher::take_piece(Stream& stream, Piece& piece) {
   stream.pieces = piece.channel();
   const bool is_early = piece.is_deferred() && !stream.awaits_deferred;

@@ -14,6 +14,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -26,6 +27,7 @@
 
 namespace hrmr::server {
 
+class Shard;
 struct BuiltIn;
 
 // What INFO tells.
@@ -49,6 +51,8 @@ class Control {
   virtual ServerFacts server_facts() { return {}; }
   // What serves now, by name.
   virtual std::vector<modules::ModuleInfo> modules() { return {}; }
+  // Those of all loops, as long as one of them runs.
+  virtual std::span<const std::unique_ptr<Shard>> shards() { return {}; }
 
  protected:
   ~Control() = default;
@@ -99,6 +103,8 @@ class Dispatcher {
   // AUTH: the peer shows the admin token. What was wrong is counted, and told to the log.
   bool has_token() const { return admin_.has_token(); }
   Authenticated authenticate(Stream& stream, std::string_view user, std::string_view token);
+  // CLIENT LIST had to leave these out ("1, 2"); the log is told now and then.
+  void warn_of_stuck_loops(const std::string& loops);
   // That have come so far, commands or not; one that waits or is matched again counts once. Any
   // thread.
   uint64_t requests() const { return requests_.load(std::memory_order_relaxed); }
@@ -209,6 +215,7 @@ class Dispatcher {
   std::vector<wire::Text> arguments_;  // of the command that runs inline
   std::atomic<uint64_t> requests_{0};  // counted by the loop alone
   uint64_t overload_warned_ms_ = 0;
+  uint64_t stuck_warned_ms_ = 0;
   uint64_t wrong_tokens_ = 0;  // since the log was told
   uint64_t wrong_token_warned_ms_ = 0;
   std::time_t date_s_ = 0;

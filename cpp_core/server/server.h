@@ -13,6 +13,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -72,6 +73,7 @@ class Server final : public ShardOwner, public modules::Publisher {
   work::WorkerPool& pool(modules::Run where) override;
   void drained(modules::Module* module) override;
   ServerFacts server_facts() override;
+  std::span<const std::unique_ptr<Shard>> shards() override { return shards_; }
   uint64_t next_connection_id() override;
   Place take_place(const net::Peer& peer) override;
   void give_place(const net::Peer& peer) override;

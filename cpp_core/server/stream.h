@@ -29,7 +29,7 @@ class StreamOwner : public BatchOwner {
  public:
   // Shows all streams of this one's loop. On the loop's thread.
   virtual void visit_streams(const std::function<void(const Stream&)>& /*visit*/) {}
-  // A RELOAD of this stream is done. On the loop's thread.
+  // A RELOAD or CLIENT LIST of this stream is done. On the loop's thread.
   virtual void on_command_done(std::string_view reply) = 0;
   // The stream's request was held back and may go on (Dispatcher::end_hold), or has waited in vain.
   // On the loop's thread.

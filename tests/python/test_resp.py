@@ -5,6 +5,7 @@ import re
 import resource
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -513,6 +514,26 @@ def test_client_list_shows_the_connections(seen_port: int) -> None:
         assert {"first", "second"} <= set(re.findall(r" name=(\S*) ", listed))
         ids = [int(found) for found in re.findall(r"^id=(\d+) ", listed, re.MULTILINE)]
         assert len(ids) == len(set(ids)) == listed.count("\n")
+
+
+def test_client_list_and_info_are_of_all_loops(start_server: StartServer) -> None:
+    port = start_server(loops=3).port
+    with ExitStack() as stack:
+        clients = [stack.enter_context(Client(port)) for _ in range(20)]
+        expected = []
+        for number, client in enumerate(clients):
+            client.send(call("CLIENT", "SETNAME", f"client{number}") + call("CLIENT", "ID"))
+            assert read_reply(client) == "OK"
+            host, own_port = client.socket.getsockname()
+            expected.append((read_reply(client), f"{host}:{own_port}", f"client{number}"))
+        for client in clients:
+            client.send(call("CLIENT", "LIST") + call("INFO", "clients") + call("PING"))
+            lines = read_reply(client).decode().splitlines()
+            rows = [dict(field.split("=", 1) for field in line.split(" ")) for line in lines]
+            found = [(int(row["id"]), row["addr"], row["name"]) for row in rows]
+            assert found == sorted(expected)
+            assert b"connected_clients:20\r\n" in read_reply(client)
+            assert read_reply(client) == "PONG"
 
 
 def test_echo_of_a_megabyte_of_binary(seen_port: int) -> None:
