@@ -95,6 +95,8 @@ inline constexpr size_t kRespElementsMax = 1024 * 1024;
 inline constexpr size_t kRespBulkBytesMax = 64 * 1024 * 1024;
 inline constexpr size_t kRespCommandBytesMax = 128 * 1024 * 1024;
 inline constexpr size_t kRespNumberBytesMax = 64 * 1024;
+// What a Redis client calls itself, its library or the library's version; each is kept.
+inline constexpr size_t kClientNameBytesMax = 1024;
 // One registered command's name.
 inline constexpr size_t kCommandNameBytesMax = 64;
 // Room for the arguments of a call that is kept for the next one; it grows as far as it must.

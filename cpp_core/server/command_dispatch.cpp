@@ -133,6 +133,7 @@ Step Dispatcher::run_with_arguments(Stream& stream, const wire::Request& request
   BuiltInCall call{stream,   arguments_, reply, value, *table_,
                    options_, control_,   *this, loop_, facts};
   built_in.run(call);
+  if (reply.has_refused_bytes()) reply.fail(500, "the answer is larger than --reply-max");
   reply.finish();
   if (stream.is_away) return Step::kAway;
   if (reply.closes()) stream.closes = true;

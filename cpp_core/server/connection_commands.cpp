@@ -14,12 +14,21 @@ namespace {
 
 constexpr const char* kBadName =
     "Client names cannot contain spaces, newlines or special characters.";
+constexpr const char* kLongName = "Client names cannot be longer than 1024 bytes.";
+static_assert(limits::kClientNameBytesMax == 1024);
 // The version of Redis whose protocol this is: clients choose by it what they ask for.
 constexpr std::string_view kRedisVersion = "7.0.15";
 
 // What Redis lets a client call itself: visible ASCII, because CLIENT LIST separates by spaces.
 bool is_name(std::string_view name) {
   return std::all_of(name.begin(), name.end(), [](char c) { return c >= '!' && c <= '~'; });
+}
+
+// False: what is wrong is answered.
+bool check_name(BuiltInCall& call, std::string_view name) {
+  if (is_name(name) && name.size() <= limits::kClientNameBytesMax) return true;
+  call.value.error({}, is_name(name) ? kLongName : kBadName);
+  return false;
 }
 
 bool read_integer(std::string_view text, int64_t& number) {
@@ -154,11 +163,7 @@ bool read_greeting(BuiltInCall& call, Greeting& greeting) {
       return false;
     }
   }
-  if (greeting.has_name && !is_name(greeting.name)) {
-    call.value.error({}, kBadName);
-    return false;
-  }
-  return true;
+  return !greeting.has_name || check_name(call, greeting.name);
 }
 
 }  // namespace
@@ -246,10 +251,7 @@ void client_list(BuiltInCall& call) {
 
 void client_set_name(BuiltInCall& call) {
   if (!check_subcommand_count(call, 3, 3)) return;
-  if (!is_name(call.argument(2))) {
-    call.value.error({}, kBadName);
-    return;
-  }
+  if (!check_name(call, call.argument(2))) return;
   call.stream.session.own_names().name = call.argument(2);
   call.value.simple("OK");
 }
@@ -266,6 +268,7 @@ void client_set_info(BuiltInCall& call) {
                              " cannot contain spaces, newlines or special characters.");
     return;
   }
+  if (!check_name(call, call.argument(3))) return;
   ClientNames& names = call.stream.session.own_names();
   (is_library ? names.library : names.library_version) = call.argument(3);
   call.value.simple("OK");

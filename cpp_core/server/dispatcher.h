@@ -37,6 +37,7 @@ struct ServerFacts {
   size_t connections = 0;
   uint64_t connections_total = 0;
   uint64_t requests = 0;
+  uint64_t connections_refused = 0;
 };
 
 // What the built-in commands and the batches need of the server.

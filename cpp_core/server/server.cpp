@@ -339,6 +339,7 @@ ServerFacts Server::server_facts() {
   facts.uptime_s = (monotonic_ms() - started_ms_) / 1000;
   facts.connections = connections_.load(std::memory_order_relaxed);
   facts.connections_total = connections_total_.load(std::memory_order_relaxed);
+  facts.connections_refused = connections_refused_.load(std::memory_order_relaxed);
   for (const auto& shard : shards_) facts.requests += shard->dispatcher().requests();
   return facts;
 }
@@ -353,7 +354,9 @@ Place Server::take_place(const net::Peer& peer) {
   if (connections_.fetch_add(1, std::memory_order_relaxed) < options_.connections_max) {
     place = addresses_.take_place(peer.network) ? Place::kTaken : Place::kAddressFull;
   }
-  if (place != Place::kTaken) connections_.fetch_sub(1, std::memory_order_relaxed);
+  if (place == Place::kTaken) return place;
+  connections_.fetch_sub(1, std::memory_order_relaxed);
+  connections_refused_.fetch_add(1, std::memory_order_relaxed);
   return place;
 }
 

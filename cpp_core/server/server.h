@@ -109,6 +109,7 @@ class Server final : public ShardOwner, public modules::Publisher {
   std::atomic<size_t> connections_{0};
   net::AddressTable addresses_;
   std::atomic<uint64_t> connections_total_{0};
+  std::atomic<uint64_t> connections_refused_{0};
   size_t connects_ = 0;  // of the program itself
   uint64_t started_ms_ = 0;
   uint16_t port_ = 0;

@@ -325,7 +325,7 @@ void info_stats(Section& section, BuiltInCall& call) {
   const ServerFacts facts = call.control.server_facts();
   section.field("total_connections_received", facts.connections_total)
       .field("total_commands_processed", facts.requests)
-      .field("rejected_connections", 0)
+      .field("rejected_connections", facts.connections_refused)
       .field("expired_keys", 0)
       .field("evicted_keys", 0)
       .field("keyspace_hits", 0)

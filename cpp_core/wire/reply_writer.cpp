@@ -86,6 +86,12 @@ bool ReplyWriter::fits(size_t bytes) const {
   return used <= facts_.bytes_max && bytes <= facts_.bytes_max - used;
 }
 
+bool ReplyWriter::takes(size_t bytes) {
+  if (fits(bytes) && has_declared_room(bytes)) return true;
+  has_refused_bytes_ = true;
+  return false;
+}
+
 void ReplyWriter::begin_head() {
   if (headers_at_ != 0) return;
   if (status_ == 200) {
@@ -151,7 +157,7 @@ void ReplyWriter::set_length() {
 WriteResult ReplyWriter::write(std::string_view bytes) {
   if (failed_ || finished_) return WriteResult::kTooLate;
   if (bytes.empty()) return WriteResult::kOk;
-  if (!fits(bytes.size()) || !has_declared_room(bytes.size())) return WriteResult::kTooLarge;
+  if (!takes(bytes.size())) return WriteResult::kTooLarge;
   reserved_bytes_ = 0;
   begin_body(bytes.size());
   if (!is_http() || sends_body()) {
@@ -163,7 +169,7 @@ WriteResult ReplyWriter::write(std::string_view bytes) {
 }
 
 char* ReplyWriter::reserve(size_t bytes) {
-  if (failed_ || finished_ || !fits(bytes) || !has_declared_room(bytes)) return nullptr;
+  if (failed_ || finished_ || !takes(bytes)) return nullptr;
   begin_body(bytes);
   reserved_bytes_ = bytes;
   return out_.reserve(bytes);

@@ -94,6 +94,8 @@ class ReplyWriter {
   bool closes() const { return closes_; }
   size_t bytes_max() const { return facts_.bytes_max; }
   bool has_failed() const { return failed_; }
+  // Bytes were refused because there were too many: what there is may be half a reply.
+  bool has_refused_bytes() const { return has_refused_bytes_; }
 
  private:
   bool is_http() const { return facts_.framing == Framing::kHttp; }
@@ -102,6 +104,7 @@ class ReplyWriter {
   // Of the body, in memory.
   size_t body_bytes() const { return dropped_bytes_ + out_.size() - body_start_; }
   bool fits(size_t bytes) const;
+  bool takes(size_t bytes);
   void begin_head();
   void begin_body(uint64_t expected_bytes);
   void set_length();
@@ -135,6 +138,7 @@ class ReplyWriter {
   bool is_chunked_ = false;
   bool has_sent_ = false;  // a piece that had something in it: silent ones have not
   bool aborts_ = false;
+  bool has_refused_bytes_ = false;
 };
 
 }  // namespace hrmr::wire

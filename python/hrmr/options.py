@@ -235,7 +235,7 @@ class Options:
         "Elements of a Redis client's command or of a JSON call, its name included.",
     )
     reply_max: int = _row(
-        Bytes(REPLY_BYTES_MAX, 1024),
+        Bytes(REPLY_BYTES_MAX, 64 << 10),  # what the server itself answers has room
         256 << 20,
         LIMITS,
         "Largest answer of one request that is held in memory; streams and files have no bound. A "

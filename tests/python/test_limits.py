@@ -1,13 +1,14 @@
 """Bounds that an option sets: of a request target, of the arguments of a call, of an answer."""
 
+import contextlib
 import json
 
 import hrmr
 import pytest
 from conftest import StartServer
-from wire_client import ask, exchange, get
+from wire_client import Client, ask, exchange, get
 
-REPLY_BYTES_MAX = 2000
+REPLY_BYTES_MAX = 64 * 1024
 
 
 def test_target_may_have_as_many_bytes_as_target_max_says(start_server: StartServer) -> None:
@@ -38,7 +39,7 @@ def talker(start_server: StartServer) -> hrmr.Server:
     server = start_server(reply_max=REPLY_BYTES_MAX)
     server.route("SAY ")(lambda request: "x" * int(request.rest) + "\n")
     server.route("GET /say/")(lambda request: "x" * int(request.rest.split()[0]))
-    server.route("GET /stream")(lambda _: (b"x" * 1000 for _ in range(10)))
+    server.route("GET /stream")(lambda _: (b"x" * 1000 for _ in range(100)))
     server.command("say")(lambda arguments: b"x" * int(arguments[0]))
     return server
 
@@ -49,7 +50,7 @@ def test_answer_past_reply_max_is_an_error_in_its_place(talker: hrmr.Server) -> 
         line = ask(talker.port, f"SAY {size}")
         response = get(talker.port, f"/say/{size}")
         call = get(talker.port, "/call/say", "POST", f"[{size}]".encode())
-        value = exchange(talker.port, f"*2\r\n$3\r\nsay\r\n$4\r\n{size}\r\n".encode())
+        value = exchange(talker.port, f"*2\r\n$3\r\nsay\r\n$5\r\n{size}\r\n".encode())
         if has_room:
             assert line == response.text == call.text.strip('"\n') == "x" * size
             assert value == f"${size}\r\n".encode() + b"x" * size + b"\r\n"
@@ -61,4 +62,32 @@ def test_answer_past_reply_max_is_an_error_in_its_place(talker: hrmr.Server) -> 
 
 def test_stream_may_be_longer_than_reply_max(talker: hrmr.Server) -> None:
     _, _, body = exchange(talker.port, "GET /stream HTTP/1.0\r\n\r\n").partition(b"\r\n\r\n")
-    assert body == b"x" * 10_000
+    assert body == b"x" * 100_000
+
+
+def test_answer_of_the_server_past_reply_max_is_an_error_in_its_place(talker: hrmr.Server) -> None:
+    sent = b"".join(
+        b"*2\r\n$4\r\nECHO\r\n$%d\r\n%s\r\n" % (size, b"x" * size) for size in (70_000, 3)
+    )
+    refused, kept = b"-ERR the answer is larger than --reply-max\r\n", b"$3\r\nxxx\r\n"
+    assert exchange(talker.port, sent) == refused + kept
+
+
+@pytest.mark.parametrize(
+    "command", ["CLIENT SETNAME {}", "CLIENT SETINFO LIB-NAME {}", "HELLO 2 SETNAME {}"]
+)
+def test_name_of_a_client_has_a_bound(talker: hrmr.Server, command: str) -> None:
+    fits = exchange(talker.port, command.format("n" * 1024) + "\n")
+    assert fits.startswith((b"+OK", b"*14"))
+    refused = exchange(talker.port, command.format("n" * 1025) + "\n")
+    assert refused == b"-ERR Client names cannot be longer than 1024 bytes.\r\n"
+
+
+def test_refused_connections_are_counted(start_server: StartServer) -> None:
+    server = start_server(max_connections=1)
+    with Client(server.port) as only:
+        assert only.ask("PING").startswith("+PONG")
+        for _ in range(3):
+            with contextlib.suppress(OSError):
+                exchange(server.port, "PING\n")
+        assert "\r\nrejected_connections:3\r\n" in server.call("INFO")
