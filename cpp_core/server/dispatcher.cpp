@@ -90,11 +90,14 @@ Step Dispatcher::choose_framing(Stream& stream) {
   if (table_->has(RouteFraming::kRaw)) {
     const modules::RouteMatch match = table_->match(RouteFraming::kRaw, input);
     if (match.route != nullptr) {
+      const bool is_first = stream.protocol == Protocol::kUndecided;
+      stream.takes_raw_only = stream.takes_raw_only || (is_first && wire::may_be_http(input));
       stream.protocol = Protocol::kText;
       stream.framer.choose(Framing::kRaw, frame_limits_);
       return Step::kDone;
     }
   }
+  if (stream.takes_raw_only) return refuse(stream, wire::kRawOnlyReply);
   if (stream.framer.get() != nullptr) return Step::kDone;
   if (input.front() == '*') {
     stream.protocol = Protocol::kText;

@@ -47,6 +47,9 @@ struct Stream {
   wire::FramerSlot framer;
   Session session;
   Protocol protocol = Protocol::kUndecided;
+  // A raw route took its first bytes, which a web page may have sent: it goes on as raw requests
+  // only, so that no part of a page's request is read as a command.
+  bool takes_raw_only = false;
   bool at_end = false;       // the peer has sent its last byte
   bool is_away = false;      // a batch or a command is under way: the input is not touched
   bool closes = false;       // nothing more is read as a request; close when the output is sent

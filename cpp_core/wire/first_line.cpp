@@ -40,6 +40,11 @@ bool is_token_and_path(std::string_view line) {
 
 }  // namespace
 
+bool may_be_http(std::string_view input) {
+  const std::string_view line = first_line(input);
+  return is_token_and_path(line) || ends_in_version(line);
+}
+
 size_t leading_empty_lines(std::string_view input) {
   size_t at = 0;
   while (at < input.size()) {

@@ -20,6 +20,8 @@ enum class Opening : uint8_t {
 };
 
 inline constexpr std::string_view kBinaryReply = "ERR Protocol error: control bytes in a line\n";
+inline constexpr std::string_view kRawOnlyReply =
+    "ERR Protocol error: what began like HTTP as a raw request goes on as none\n";
 
 // How many bytes of empty lines ("\r\n" or "\n") there are in front, to be skipped.
 size_t leading_empty_lines(std::string_view input);
@@ -27,6 +29,9 @@ size_t leading_empty_lines(std::string_view input);
 // `input` begins at the first line, behind empty ones. Looks at all of that line each time.
 // `at_end`: the peer has sent its last byte, which ends a line too.
 Opening classify_opening(std::string_view input, bool at_end, size_t line_bytes_max);
+
+// Whether a browser may have begun so, as far as `input` goes.
+bool may_be_http(std::string_view input);
 
 // The first line without '\n' and one '\r' before it; all of `input`, still without a last '\r',
 // when it has no '\n'.

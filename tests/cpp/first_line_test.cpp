@@ -114,3 +114,17 @@ TEST_CASE("the first line comes without its line end") {
   CHECK(first_line("\n") == "");
   CHECK(first_line("") == "");
 }
+
+TEST_CASE("what a browser begins with may be HTTP, whole or not") {
+  for (const char* begin :
+       {"POST /", "POST /a?b", "GET / HTTP/1.1\r\nHost: a\r\n\r\nbody",
+        "GET http://a/ HTTP/1.1\r\n", "X / HTTP/1.1", "PRI * HTTP/2.0\r\n", "SET /a b"}) {
+    CAPTURE(begin);
+    CHECK(may_be_http(begin));
+  }
+  for (const char* begin : {"", "POST", "POST ", "RAW!x", "SET a /b",
+                            "GET a\r\nPOST / HTTP/1.1\r\n", "\r\nPOST / HTTP/1.1", " POST /"}) {
+    CAPTURE(begin);
+    CHECK_FALSE(may_be_http(begin));
+  }
+}

@@ -31,7 +31,7 @@ def write_routes(folder: Path, name: str, *routes: str) -> None:
 def server(start_server: StartServer, probe: Path, modules: Path) -> hrmr.Server:
     write_routes(modules, "short", "A", "GET /a=http", "GET /api/")
     write_routes(modules, "long", "AB", "GET /api/users", "ABRA KADABRA", "CLAIMED /=line")
-    write_routes(modules, "bare", "RAW!=raw", "GET RAW=raw")
+    write_routes(modules, "bare", "RAW!=raw", "GET RAW=raw", "POST /raw=raw")
     return start_server()
 
 
@@ -307,6 +307,13 @@ def test_longest_line_is_answered(server: hrmr.Server) -> None:
     assert ask(server.port, f"INLINE {text}") == f"inline {text}"
 
 
+def test_raw_requests_like_http_may_follow_each_other(server: hrmr.Server) -> None:
+    with Client(server.port) as client:
+        for number in range(3):
+            client.send(f"POST /raw {number}")
+            assert client.read_line() == f"bare POST /raw  {number}"
+
+
 # ---------------------------------------------------------------------------- nothing is smuggled
 
 COMMANDS = b"SHUTDOWN\nRELOAD\nCLOSE\nINLINE smuggled\n"
@@ -356,3 +363,22 @@ def test_command_cannot_be_smuggled(server: hrmr.Server, modules: Path, sent: by
             assert not answer.endswith(b"inline smuggled\n")
     assert is_same_server(server, before)
     assert "reloaded short generation 1 -> 2" in "\n".join(reload(server.port))
+
+
+@pytest.mark.parametrize(
+    "behind", [COMMANDS, b"SHUTDOWN", b"*1\r\n$8\r\nSHUTDOWN\r\n", b"RAW", b"\r\nINLINE x\r\n"]
+)
+def test_what_follows_a_page_s_request_that_a_raw_route_took_is_no_command(
+    server: hrmr.Server, behind: bytes
+) -> None:
+    before = [module.generation for module in server.modules]
+    rest = f" HTTP/1.1\r\nHost: a\r\nContent-Length: {len(behind)}\r\n\r\n"
+    with Client(server.port) as client:
+        client.send("POST /raw" + rest)  # browsers send a head, and then its body
+        answer = f"bare POST /raw {rest}\n".encode()
+        assert client.read_exactly(len(answer)) == answer
+        client.send(behind)
+        assert client.read_to_end() == (
+            b"ERR Protocol error: what began like HTTP as a raw request goes on as none\n"
+        )
+    assert is_same_server(server, before)
