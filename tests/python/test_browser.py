@@ -5,11 +5,8 @@ what the browser asks for."""
 import json
 import os
 import re
-import shutil
-import signal
 import socket
 import struct
-import subprocess
 import threading
 import wave
 import zlib
@@ -18,6 +15,7 @@ from pathlib import Path
 
 import hrmr
 import pytest
+from browser import chromium
 from conftest import StartServer
 from wire_client import DEADLINE_S
 
@@ -194,29 +192,12 @@ def server(
     return server
 
 
-def start_chromium(url: str, folder: Path) -> subprocess.Popen[bytes]:
-    program = shutil.which("chromium")
-    assert program, "chromium is not installed: README's test command installs it"
-    flags = [
-        *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-        *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-        *("--disable-dev-shm-usage", "--mute-audio", f"--user-data-dir={folder}"),
-        "--remote-debugging-port=0",  # stays open until it is ended
-    ]
-    with (folder.parent / "chromium.log").open("wb") as log:
-        return subprocess.Popen([program, *flags, url], stdout=log, stderr=log, process_group=0)
-
-
 @pytest.mark.timeout(240)
 def test_browser_loads_a_page_with_its_assets_and_seeks_in_media(
     proxy: Proxy, tmp_path: Path, reports: list[dict[str, object]], arrived: threading.Event
 ) -> None:
-    browser = start_chromium(f"http://127.0.0.1:{proxy.port}/", tmp_path / "profile")
-    try:
-        assert arrived.wait(3 * DEADLINE_S), (tmp_path / "chromium.log").read_text()
-    finally:
-        os.killpg(browser.pid, signal.SIGKILL)
-        browser.wait()
+    with chromium(f"http://127.0.0.1:{proxy.port}/", tmp_path) as log:
+        assert arrived.wait(3 * DEADLINE_S), log.read_text()
     assert reports[0] == {
         "colour": "rgb(1, 2, 3)",
         "early": "ran",
