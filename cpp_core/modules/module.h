@@ -16,12 +16,13 @@
 //        ^                    |
 //        +-----resume_on------+
 //
-// "Drained" is said once per armed count, by the last loop that has no pin left while the module
-// rests or is retired.
+// Requests end first, timers after them. "Let go" is said once per armed count, by the last loop
+// that has no pin left while the module rests or is retired. Then no timer begins any more, and
+// when none runs the module has drained: nobody is inside it.
 //
-// Threads: pin, unpin, rest_on, resume_on, retire_on, pins_on, requests_on: on the loop named by
-// the index. timer_begins, timer_ends, linger, leave, has_only_timers: on the first loop.
-// defer_begins, defer_ends: any. The rest: the reload thread.
+// Threads: pin, unpin, rest_on, resume_on, retire_on, pins_on, phase_on: on the loop named by the
+// index. timer_begins, timer_ends, end_timers, running_timers: on the first loop. defer_begins,
+// defer_ends: any. The rest: the reload thread.
 #pragma once
 
 #include <atomic>
@@ -37,6 +38,8 @@ namespace hrmr::modules {
 
 class Module {
  public:
+  enum class Phase : uint8_t { kServing, kResting, kRetired };
+
   Module(std::string name, uint64_t generation, unsigned loops);
 
   const std::string& name() const { return name_; }
@@ -50,7 +53,7 @@ class Module {
 
   void pin(unsigned loop) { ++slots_[loop].pins; }
   // True: this was the last pin on the last loop of a resting or retired module; tell
-  // Control::drained.
+  // Control::let_go.
   bool unpin(unsigned loop) {
     Slot& slot = slots_[loop];
     return --slot.pins == 0 && slot.phase != Phase::kServing && last_loop_is_done();
@@ -60,40 +63,23 @@ class Module {
   // The loop sees a table without it from now on. True as for unpin.
   bool retire_on(unsigned loop) { return leave_serving(loop, Phase::kRetired); }
   // It serves on after all.
-  void resume_on(unsigned loop) { slots_[loop].phase = Phase::kServing; }
+  void resume_on(unsigned loop) {
+    slots_[loop].phase = Phase::kServing;
+    if (loop == 0) have_timers_ended_ = false;
+  }
+  Phase phase_on(unsigned loop) const { return slots_[loop].phase; }
   uint32_t pins_on(unsigned loop) const { return slots_[loop].pins; }
 
-  // Of them, those of requests.
-  uint32_t requests_on(unsigned loop) const {
-    return slots_[loop].pins - (loop == 0 ? running_timers_ + lingering_ : 0);
-  }
-
-  // A timer that runs on a pool: a pin of the first loop, told apart for reports.
-  void timer_begins() {
-    ++running_timers_;
-    pin(0);
-  }
-  // True as for unpin.
-  bool timer_ends() {
-    --running_timers_;
-    return unpin(0);
+  // A timer that runs on a pool. It is no pin: it goes on while requests do.
+  void timer_begins() { ++running_timers_; }
+  // True: it was the last one of a module that all loops have let go of; tell Control::drained.
+  bool timer_ends() { return --running_timers_ == 0 && have_timers_ended_; }
+  // All loops have let go of it, and none of its timers begins any more. True as for timer_ends.
+  bool end_timers() {
+    have_timers_ended_ = true;
+    return running_timers_ == 0;
   }
   uint32_t running_timers() const { return running_timers_; }
-  // A pin of the first loop that lets its timers go on while requests are under way, although it
-  // rests or is retired. Once at a time.
-  void linger() {
-    lingering_ = 1;
-    pin(0);
-  }
-  // True as for unpin.
-  bool leave() {
-    lingering_ = 0;
-    return unpin(0);
-  }
-  // While it lingers: no loop has a request inside it.
-  bool has_only_timers() const {
-    return loops_holding_.load(std::memory_order_acquire) == 1 && requests_on(0) == 0;
-  }
 
   // Before a publication that lets it rest or retire: every loop is to count once. No loop counts
   // meanwhile.
@@ -107,7 +93,6 @@ class Module {
 
  private:
   friend class ModuleRegistry;
-  enum class Phase : uint8_t { kServing, kResting, kRetired };
   struct alignas(64) Slot {
     uint32_t pins = 0;
     Phase phase = Phase::kServing;
@@ -128,7 +113,7 @@ class Module {
   std::atomic<unsigned> loops_holding_;
   std::atomic<uint32_t> deferred_{0};
   uint32_t running_timers_ = 0;
-  uint32_t lingering_ = 0;
+  bool have_timers_ended_ = false;
   uint64_t hold_timeout_ms_ = 0;
 };
 

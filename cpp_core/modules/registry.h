@@ -129,8 +129,8 @@ class ModuleRegistry {
   // has changed. It wins over a file of that name.
   void set_inline_module(const std::string& name, Loader& loader, uint64_t revision);
 
-  // Unloads what has drained. drained() is what a loop calls when Module::unpin or retire_on said
-  // true; the module is then handed to unload_drained by the reload thread.
+  // Unloads what has drained: all loops have let go of it (Module::unpin), and its timers have
+  // ended. The reload thread hands it over.
   void unload_drained(Module* module);
   // Retired generations that are not gone yet: "http generation 3".
   std::vector<std::string> still_draining() const;

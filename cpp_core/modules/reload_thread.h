@@ -32,7 +32,7 @@ class ReloadThread {
   // Dropped once stop() has begun.
   void run(std::function<void()> work);
   bool is_current_thread() const;
-  void drained(Module* module);  // from a loop; see Module::unpin
+  void drained(Module* module);  // from a loop: nobody is inside it
   // On the reload thread, inside a reload: see Publisher.
   bool wait_drained(Module* module, uint64_t deadline_ms);
   void forget_drained(Module* module);

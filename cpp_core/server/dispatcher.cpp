@@ -488,7 +488,7 @@ void Dispatcher::recycle(Batch& batch) {
 }
 
 void Dispatcher::unpin(modules::Module& module) {
-  if (module.unpin(loop_.index())) control_.drained(&module);
+  if (module.unpin(loop_.index())) control_.let_go(&module);
 }
 
 Batch& Dispatcher::open_batch(Stream& stream, Run where) {

@@ -47,6 +47,8 @@ class Control {
   virtual void reload(std::vector<std::string> only, std::function<void(std::string)> done) = 0;
   virtual void begin_shutdown() = 0;
   virtual work::WorkerPool& pool(modules::Run where) = 0;
+  // All loops have let go of it (Module::unpin). Its timers end, and then it has drained.
+  virtual void let_go(modules::Module* module) = 0;
   virtual void drained(modules::Module* module) = 0;
   virtual Log& log() = 0;
   virtual ServerFacts server_facts() { return {}; }

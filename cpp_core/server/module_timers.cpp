@@ -4,7 +4,6 @@
 #include <string>
 
 #include "base/call_site.h"
-#include "base/limits.h"
 #include "server/dispatcher.h"
 
 namespace hrmr::server {
@@ -68,47 +67,25 @@ void ModuleTimers::Ticker::call_guarded() {
                                "a timer threw a C++ exception, which the ABI forbids" + thrown);
 }
 
-void ModuleTimers::linger(const modules::Publication& change) {
-  for (Module* module : change.resting) linger(*module, false);
-  for (Module* module : change.retired) linger(*module, true);
-}
-
-// Timers that pause already have seen the last request go.
-void ModuleTimers::linger(Module& module, bool is_retired) {
-  const std::vector<Ticker*> tickers = tickers_of(module);
-  if (tickers.empty()) return;
-  if (!tickers.front()->is_armed()) return stop(module);
-  module.linger();
-  lingering_.push_back(std::make_unique<Lingering>(*this, module, is_retired));
-}
-
 void ModuleTimers::follow(const modules::Publication& change) {
-  for (Module* module : change.resumed) resume(*module);
+  for (const Module* module : change.resumed) {
+    for (Ticker* ticker : tickers_of(*module)) ticker->arm();
+  }
   for (const Module* module : change.started) start(*module);
-  std::vector<Lingering*> all;
-  for (const auto& lingering : lingering_) all.push_back(lingering.get());
-  for (Lingering* lingering : all) look_at(*lingering);
 }
 
-void ModuleTimers::look_at(Lingering& lingering) {
-  Module& module = lingering.module;
-  if (!module.has_only_timers()) {
-    loop_.timers().arm(lingering, limits::kTimerTickMs);
-    return;
+void ModuleTimers::end(Module& module) {
+  switch (module.phase_on(loop_.index())) {
+    case Module::Phase::kServing:
+      return;  // it has resumed since
+    case Module::Phase::kResting:
+      for (Ticker* ticker : tickers_of(module)) ticker->disarm();
+      break;
+    case Module::Phase::kRetired:
+      stop(module);
+      break;
   }
-  if (lingering.is_retired) {
-    stop(module);
-  } else {
-    for (Ticker* ticker : tickers_of(module)) ticker->disarm();
-  }
-  std::erase_if(lingering_, [&](const auto& each) { return each.get() == &lingering; });
-  if (module.leave()) control_.drained(&module);
-}
-
-void ModuleTimers::resume(Module& module) {
-  const auto is_of_module = [&](const auto& each) { return &each->module == &module; };
-  if (std::erase_if(lingering_, is_of_module) != 0) static_cast<void>(module.leave());
-  for (Ticker* ticker : tickers_of(module)) ticker->arm();
+  if (module.end_timers()) control_.drained(&module);
 }
 
 std::vector<ModuleTimers::Ticker*> ModuleTimers::tickers_of(const Module& module) const {

@@ -2,9 +2,9 @@
 //
 // They follow the publications: a module's timers begin when it starts, pause while it rests, go on
 // when it resumes, and stop for ever when it retires. Pause and stop come with the end of the last
-// request that is under way, and not before: a timer may be what completes a deferred reply. A
-// timer that runs on a pool pins its module like a request, so that the module neither is at rest
-// nor unloaded before it ends.
+// request that is under way (Control::let_go), and not before: a timer may be what completes a
+// deferred reply. A run that is still on a pool then is waited for: before it ends, the module
+// neither is at rest nor unloaded.
 //
 // At shutdown they go on until the loops end: a module may need them to complete its last replies.
 //
@@ -29,26 +29,12 @@ class ModuleTimers {
   ModuleTimers(const ModuleTimers&) = delete;
   ModuleTimers& operator=(const ModuleTimers&) = delete;
 
-  // Before this loop tells the modules (Module::rest_on and the like), and after that.
-  void linger(const modules::Publication& change);
+  // After this loop has told the modules (Module::resume_on and the like).
   void follow(const modules::Publication& change);
+  // All loops have let go of the module. Not from one of its timers.
+  void end(modules::Module& module);
 
  private:
-  // A module that rests or is retired, with requests under way as far as is known. Other loops say
-  // nothing when they are done, so it looks again and again.
-  class Lingering final : public net::Timer {
-   public:
-    Lingering(ModuleTimers& timers, modules::Module& of, bool retired)
-        : module(of), is_retired(retired), timers_(timers) {}
-    void on_timer() override { timers_.look_at(*this); }
-
-    modules::Module& module;
-    const bool is_retired;
-
-   private:
-    ModuleTimers& timers_;
-  };
-
   class Ticker final : public net::Timer, public work::Job, public net::Letter {
    public:
     Ticker(ModuleTimers& timers, const modules::PeriodicTimer& timer);
@@ -75,16 +61,12 @@ class ModuleTimers {
 
   std::vector<Ticker*> tickers_of(const modules::Module& module) const;
   void start(const modules::Module& module);
-  void linger(modules::Module& module, bool is_retired);
-  void look_at(Lingering& lingering);
-  void resume(modules::Module& module);
   void stop(const modules::Module& module);
   void erase(const Ticker& ticker);
 
   net::EventLoop& loop_;
   Control& control_;
   std::vector<std::unique_ptr<Ticker>> tickers_;
-  std::vector<std::unique_ptr<Lingering>> lingering_;
 };
 
 }  // namespace hrmr::server

@@ -331,6 +331,11 @@ work::WorkerPool& Server::pool(modules::Run where) {
   return where == modules::Run::kPython ? *python_pool_ : *pool_;
 }
 
+void Server::let_go(modules::Module* module) {
+  if (module->timers().empty()) return drained(module);
+  shards_[0]->end_timers(*module);
+}
+
 void Server::drained(modules::Module* module) { reload_thread_->drained(module); }
 
 ServerFacts Server::server_facts() {
@@ -384,7 +389,7 @@ modules::InUse Server::count_use(modules::Module& module) {
   std::atomic<size_t> timers{0};
   Round::make(shards_, [&](Shard& shard) {
     const unsigned loop = shard.loop().index();
-    requests += module.requests_on(loop);
+    requests += module.pins_on(loop);
     if (loop == 0) timers += module.running_timers();
   });
   return {requests, module.deferred(), timers};

@@ -71,6 +71,7 @@ class Server final : public ShardOwner, public modules::Publisher {
   // Control, ShardOwner, Publisher: for the rooms below.
   void reload(std::vector<std::string> only, std::function<void(std::string)> done) override;
   work::WorkerPool& pool(modules::Run where) override;
+  void let_go(modules::Module* module) override;
   void drained(modules::Module* module) override;
   ServerFacts server_facts() override;
   std::span<const std::unique_ptr<Shard>> shards() override { return shards_; }

@@ -22,6 +22,7 @@ class Errand final : public net::Letter {
     work_();
     delete this;
   }
+  void on_undelivered() override { delete this; }
 
  private:
   std::function<void()> work_;
@@ -80,17 +81,22 @@ void Shard::publish(const modules::Publication& change,
                     std::shared_ptr<const modules::RouteTable>& table) {
   const unsigned loop = loop_.index();
   dispatcher_.swap_table(table);
-  if (loop == 0) timers_.linger(change);
   for (modules::Module* module : change.resting) {
-    if (module->rest_on(loop)) owner_.drained(module);
+    if (module->rest_on(loop)) owner_.let_go(module);
   }
   for (modules::Module* module : change.resumed) module->resume_on(loop);
   for (modules::Module* module : change.retired) {
-    if (module->retire_on(loop)) owner_.drained(module);
+    if (module->retire_on(loop)) owner_.let_go(module);
   }
   if (loop == 0) timers_.follow(change);
   // Last: what was held goes on under the new table, and may pin what serves now.
   dispatcher_.release_held();
+}
+
+// Not at once, though this may be the loop: one of these timers may have ended the last request,
+// and be under way.
+void Shard::end_timers(modules::Module& module) {
+  loop_.post(*new Errand([this, &module] { timers_.end(module); }));
 }
 
 void Shard::begin_drain() {

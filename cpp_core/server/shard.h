@@ -1,8 +1,8 @@
 // Shard: one event loop with all that belongs to it alone: its thread, its listener, its
 // connections, their buffers, the route table it sees.
 //
-// Threads: start, stop and join from the thread that owns the server; begin_drain from any; the
-// rest on the loop's own.
+// Threads: start, stop and join from the thread that owns the server; begin_drain and
+// end_timers from any; the rest on the loop's own.
 #pragma once
 
 #include <atomic>
@@ -62,6 +62,9 @@ class Shard final : public net::AcceptHandler, public net::Timer {
   // On the loop. Takes `table`, and leaves the old one in its place.
   void publish(const modules::Publication& change,
                std::shared_ptr<const modules::RouteTable>& table);
+
+  // Of the first shard, from any loop. See ModuleTimers::end.
+  void end_timers(modules::Module& module);
 
   net::EventLoop& loop() { return loop_; }
   Dispatcher& dispatcher() { return dispatcher_; }

@@ -35,6 +35,7 @@ struct FactsControl final : Control {
   }
   void begin_shutdown() override { ++shutdowns; }
   work::WorkerPool& pool(modules::Run) override { return unused_pool; }
+  void let_go(modules::Module*) override {}
   void drained(modules::Module*) override {}
   Log& log() override { return own_log; }
   ServerFacts server_facts() override { return {8080, 61, 3, 7, 99}; }

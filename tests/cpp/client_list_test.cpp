@@ -345,6 +345,7 @@ struct StreamBench final : server::StreamOwner, server::ShardOwner {
   void reload(std::vector<std::string>, std::function<void(std::string)>) override {}
   void begin_shutdown() override {}
   work::WorkerPool& pool(Run) override { return unused_pool; }
+  void let_go(modules::Module*) override {}
   void drained(modules::Module*) override {}
   Log& log() override { return own_log; }
   std::span<const std::unique_ptr<server::Shard>> shards() override { return loops; }

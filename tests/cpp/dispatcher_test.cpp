@@ -26,6 +26,7 @@ struct NotingControl final : Control {
   void reload(std::vector<std::string>, std::function<void(std::string)>) override { ++reloads; }
   void begin_shutdown() override { ++shutdowns; }
   work::WorkerPool& pool(modules::Run) override { return unused_pool; }
+  void let_go(modules::Module*) override {}
   void drained(modules::Module*) override {}
   Log& log() override { return own_log; }
 

@@ -49,14 +49,14 @@ TEST_CASE("keeps the words of the server for the server") {
   CHECK(check_prefix("CLOSE", RouteFraming::kHttp).is_ok());
 }
 
-TEST_CASE("is drained when the last loop has let go") {
+TEST_CASE("is let go of when the last loop has retired it") {
   Module module("m", 1, 3);
   CHECK_FALSE(module.retire_on(0));
   CHECK_FALSE(module.retire_on(2));
   CHECK(module.retire_on(1));
 }
 
-TEST_CASE("is drained by the last unpin after it was retired") {
+TEST_CASE("is let go of by the last unpin after it was retired") {
   Module module("m", 1, 2);
   module.pin(0);
   module.pin(0);
@@ -68,11 +68,29 @@ TEST_CASE("is drained by the last unpin after it was retired") {
   CHECK(module.unpin(1));
 }
 
-TEST_CASE("is not drained while nobody has retired it") {
+TEST_CASE("is not let go of while nobody has retired it") {
   Module module("m", 1, 1);
   module.pin(0);
   CHECK_FALSE(module.unpin(0));
   module.pin(0);
   CHECK_FALSE(module.unpin(0));
   CHECK(module.retire_on(0));
+}
+
+TEST_CASE("has drained when all loops have let go of it and its last timer has ended") {
+  Module module("m", 1, 1);
+  module.timer_begins();
+  CHECK_FALSE(module.timer_ends());
+  module.timer_begins();
+  module.timer_begins();
+  CHECK(module.rest_on(0));
+  CHECK_FALSE(module.end_timers());
+  CHECK_FALSE(module.timer_ends());
+  module.resume_on(0);
+  CHECK_FALSE(module.timer_ends());
+  module.timer_begins();
+  module.arm(1);
+  CHECK(module.retire_on(0));
+  CHECK_FALSE(module.end_timers());
+  CHECK(module.timer_ends());
 }

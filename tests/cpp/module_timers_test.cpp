@@ -98,6 +98,53 @@ struct Postman {
   }
 };
 
+// The timers of a module of two loops, with loops that the test plays: it pins and unpins, and
+// hands over what is published and said.
+struct PlayedTimers final : server::Control {
+  explicit PlayedTimers(ReloadHooks hooks) {
+    REQUIRE(loop.open().is_ok());
+    loader.hooks = std::move(hooks);
+    reload();
+    module = loops.changes.back().started.front();
+  }
+  ~PlayedTimers() { registry.unload_all(); }
+
+  modules::ReloadReport reload() {
+    registry.set_inline_module("spec", loader, ++revision);
+    const size_t known = loops.changes.size();
+    modules::ReloadReport report = registry.reload();
+    for (size_t i = known; i < loops.changes.size(); ++i) timers.follow(loops.changes[i]);
+    return report;
+  }
+  // What the loop would sleep for; -1: for ever.
+  int64_t sleeps_ms() { return loop.timers().ms_to_next(loop.now_ms()); }
+
+  void reload(std::vector<std::string>, std::function<void(std::string)>) override {}
+  void begin_shutdown() override {}
+  work::WorkerPool& pool(Run) override { return unused_pool; }
+  void let_go(modules::Module*) override {}
+  void drained(modules::Module* which) override { has_drained.push_back(which); }
+  Log& log() override { return own_log; }
+
+  Log own_log;
+  SpecLoader loader;
+  FakeLoops loops{2};
+  modules::ModuleRegistry registry{two_loops(), {&loader}, loops, own_log};
+  uint64_t revision = 0;
+  work::WorkerPool unused_pool{work::PoolOptions{"unused", 1, 2}, std::make_unique<work::Crew>()};
+  net::EventLoop loop{0};
+  server::ModuleTimers timers{loop, *this};
+  modules::Module* module = nullptr;  // the first generation
+  std::vector<modules::Module*> has_drained;
+
+ private:
+  static modules::RegistryOptions two_loops() {
+    modules::RegistryOptions options;
+    options.loops = 2;
+    return options;
+  }
+};
+
 }  // namespace
 
 TEST_CASE("an inline timer runs on the first loop, a pool timer on a worker, again and again") {
@@ -306,4 +353,36 @@ TEST_CASE("a module comes to rest when its timers have completed what it has def
     CHECK(eventually([&, ticks = postman.ticks.load()] { return postman.ticks >= ticks + 3; }));
     running.loader->hooks.open = nullptr;
   }
+}
+
+TEST_CASE("nothing looks again and again whether a replaced module with timers is still in use") {
+  Ticks ticks;
+  PlayedTimers played(with({ticking(Run::kInline, ticks, limits::kTimerIntervalMsMax)}));
+  played.module->pin(0);
+  played.module->pin(1);
+  played.loader.hooks.timers.clear();
+  const modules::ReloadReport report = played.reload();
+  CHECK(contains(report.outcomes[0].note, "generation 1 is still in use by 2 requests"));
+  // Its own timer, in a day, is all that there is to wake up for.
+  CHECK(played.sleeps_ms() > int64_t{limits::kTimerIntervalMsMax} / 2);
+  CHECK_FALSE(played.module->unpin(0));
+  CHECK(played.sleeps_ms() > int64_t{limits::kTimerIntervalMsMax} / 2);
+  REQUIRE(played.module->unpin(1));
+  CHECK(played.has_drained.empty());
+  played.timers.end(*played.module);
+  CHECK(played.has_drained == std::vector{played.module});
+  CHECK(played.sleeps_ms() == -1);
+  played.registry.unload_drained(played.module);
+}
+
+TEST_CASE("a module that resumed before it was known that it came to rest keeps its timers") {
+  Ticks ticks;
+  PlayedTimers played(
+      with({ticking(Run::kInline, ticks, limits::kTimerIntervalMsMax)}, save_nothing));
+  played.module->pin(1);
+  CHECK(played.reload().has_failures());  // it did not come to rest
+  CHECK_FALSE(played.module->unpin(1));
+  played.timers.end(*played.module);
+  CHECK(played.has_drained.empty());
+  CHECK(played.sleeps_ms() > int64_t{limits::kTimerIntervalMsMax} / 2);
 }

@@ -64,6 +64,7 @@ class Engine final : public server::ShardOwner {
   void reload(std::vector<std::string> only, std::function<void(std::string)> done) override;
   void begin_shutdown() override;
   work::WorkerPool& pool(modules::Run where) override;
+  void let_go(modules::Module* module) override { drained(module); }  // they have no timers
   void drained(modules::Module* module) override;
   Log& log() override { return log_; }
 
