@@ -188,10 +188,10 @@ TEST_CASE("a file that has become shorter cuts its answer off") {
     const Running running(specs(stage));
     Client client = running.client();
     send(client, what);
-    client.await_answer();
+    REQUIRE(client.skip(64 * 1024));  // the file is on its way
     stage.shorten();
     const Ended ended = read_to_end(client);
-    CHECK(ended.text.size() < kFileBytes);
+    CHECK(ended.text.size() < kFileBytes - 64 * 1024);
     check_is_cut(ended, what);
     // Chunks or a length tell as well, but nothing better can follow.
     CHECK(ended.error == ECONNRESET);
