@@ -149,13 +149,14 @@ def _print_growths(storm: Storm) -> None:
 def _print_live_times(editions: Editions, folder: Path, times: int) -> None:
     print(
         f"\nFrom a finished file to its first answer, ms; {times} reloads each, no other load\n"
-        f"{'':18}{'median':>9}{'worst':>9}{'RELOAD answered':>18}"
+        f"{'':18}{'median':>9}{'worst':>9}{'its rename':>12}{'RELOAD answered':>18}{'worst':>9}"
     )
     for live in measure_live_times(editions, folder, times):
         note = f"  {_verdict(live.median_ms < AIM_MS)} {AIM_MS:.0f}" if "http" in live.name else ""
         print(
             f"{live.name:18}{live.median_ms:>9.2f}{live.worst_ms:>9.2f}"
-            f"{live.answered_ms:>18.2f}{note}",
+            f"{live.renamed_ms:>12.2f}"
+            f"{live.answered_ms:>18.2f}{live.answered_worst_ms:>9.2f}{note}",
             flush=True,
         )
 
