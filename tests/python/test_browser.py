@@ -1,6 +1,6 @@
 """The bundled module http, seen by a real browser: headless Chromium loads a page with its assets,
 seeks in an audio element, and reports to a route of this test. A proxy between the two writes down
-what the browser asks for."""
+what the browser asks for. And what a page can do that is a stranger's: nothing to the server."""
 
 import json
 import os
@@ -11,13 +11,14 @@ import threading
 import wave
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import hrmr
 import pytest
 from browser import chromium
 from conftest import StartServer
-from wire_client import DEADLINE_S
+from wire_client import DEADLINE_S, is_refused
 
 RATE = 8000
 SECONDS = 3600  # 55 MiB: more than a browser takes ahead of what it plays
@@ -219,3 +220,163 @@ def test_browser_loads_a_page_with_its_assets_and_seeks_in_media(
     assert 0 in ranges
     assert max(ranges) > 2900 * RATE * 2, "the browser did not seek by range"
     assert re.search(r'GET /numbers.json [^\0]*?\r\nIf-None-Match: "', sent)
+
+
+# ---------------------------------------------------------------------- pages that are a stranger's
+
+
+@dataclass
+class Noted:
+    """What the command was called with, and what pages have reported."""
+
+    calls: list[str] = field(default_factory=list)
+    reports: list[dict[str, object]] = field(default_factory=list)
+    arrived: threading.Event = field(default_factory=threading.Event)
+
+    def serve(self, server: hrmr.Server) -> hrmr.Server:
+        @server.command("CALLS.NOTE")
+        def note(arguments: list[bytes]) -> int:
+            self.calls.append(b" ".join(arguments).decode())
+            return len(self.calls)
+
+        @server.route("POST /report")
+        def report(request: hrmr.Request) -> str:
+            self.reports.append(json.loads(request.body))
+            self.arrived.set()
+            return "thanks\n"
+
+        return server
+
+
+@pytest.fixture
+def noted() -> Noted:
+    return Noted()
+
+
+def serves(server: hrmr.Server) -> bool:
+    """Whether nobody has shut it down, nor begun to."""
+    return not server.wait(0) and not is_refused(server.port)
+
+
+ASKING_PAGE = """<!doctype html><meta charset="utf-8"><title>page</title><body>
+<script>const target = "TARGET";</script><script src="page.js"></script>"""
+
+ASK = """
+const report = {};
+async function note(name, find) {
+  try { report[name] = await find(); } catch (error) { report[name] = "threw"; }
+}
+const call = (text, options) =>
+  fetch(target + "/call/CALLS.NOTE", {method: "POST", body: `["${text}"]`, ...options});
+const tell = () => fetch("/report", {method: "POST", body: JSON.stringify(report)});
+"""
+
+# All that a page can do to send a POST, and what it can see of the answer.
+ATTACK = (
+    ASK
+    + """
+const status = async answer => (await answer).status;
+function submit(path, name, value) {
+  const frame = document.createElement("iframe");
+  frame.name = "frame" + document.querySelectorAll("iframe").length;
+  document.body.append(frame);
+  const form = document.body.appendChild(document.createElement("form"));
+  Object.assign(form, {action: target + path, method: "POST", enctype: "text/plain"});
+  form.target = frame.name;
+  const input = form.appendChild(document.createElement("input"));
+  Object.assign(input, {name, value});
+  return new Promise(done => { frame.onload = () => done("loaded"); form.submit(); });
+}
+const load = (tag, path) => new Promise(done => {
+  const element = document.createElement(tag);
+  element.onload = element.onerror = () => done("over");
+  element.src = target + path;
+  document.body.append(element);
+});
+(async () => {
+  await note("fetch", () => status(call("fetch")));
+  await note("blind", () => status(call("blind", {mode: "no-cors"})));
+  await note("discreet", () => status(call("discreet", {referrerPolicy: "no-referrer"})));
+  await note("json", () => status(call("json", {headers: {"Content-Type": "application/json"}})));
+  await note("kept", () => status(call("kept", {mode: "no-cors", keepalive: true})));
+  await note("beacon", () => navigator.sendBeacon(target + "/call/CALLS.NOTE", '["beacon"]'));
+  await note("form", () => submit("/call/CALLS.NOTE", '["form', '"]'));
+  await note("image", () => load("img", "/call/CALLS.NOTE"));
+  await note("script", () => load("script", "/call/CALLS.NOTE"));
+  await note("reload", () => submit("/hrmr/reload", "", ""));
+  await note("shutdown", () => submit("/hrmr/shutdown", "", ""));
+  await note("blind shutdown", () => status(
+    fetch(target + "/hrmr/shutdown", {method: "POST", mode: "no-cors"})));
+  await tell();
+})();
+"""
+)
+
+OWN = (
+    ASK
+    + """
+(async () => {
+  await note("call", async () => (await call("own")).text());
+  await note("reload", async () => (await fetch("/hrmr/reload", {method: "POST"})).status);
+  await tell();
+})();
+"""
+)
+
+
+def write_page(folder: Path, script: str, target: str = "") -> Path:
+    folder.mkdir()
+    (folder / "index.html").write_text(ASKING_PAGE.replace("TARGET", target))
+    (folder / "page.js").write_text(script)
+    return folder
+
+
+def show(url: str, folder: Path, noted: Noted) -> dict[str, object]:
+    """What the page reports, in a browser for which every name of .example is this machine."""
+    flags = ("--host-resolver-rules=MAP *.example 127.0.0.1", "--disable-features=HttpsUpgrades")
+    with chromium(url, folder, *flags) as log:
+        assert noted.arrived.wait(3 * DEADLINE_S), log.read_text()
+    return noted.reports[0]
+
+
+@pytest.mark.timeout(240)
+def test_browser_calls_nothing_for_a_page_of_another_site(
+    start_server: StartServer, noted: Noted, tmp_path: Path
+) -> None:
+    target = noted.serve(start_server())
+    page = write_page(tmp_path / "site", ATTACK, f"http://127.0.0.1:{target.port}")
+    evil = Noted()
+    site = evil.serve(start_server(bundled=True, static=page))
+    report = show(f"http://evil.example:{site.port}/", tmp_path, evil)
+    blind = ("blind", "kept", "blind shutdown")
+    assert {name: report[name] for name in blind} == dict.fromkeys(blind, 0)
+    seen = ("fetch", "discreet", "json")
+    assert {name: report[name] for name in seen} == dict.fromkeys(seen, "threw")
+    assert (report["beacon"], report["form"], report["shutdown"]) == (True, "loaded", "loaded")
+    assert noted.calls == []
+    assert serves(target)
+
+
+@pytest.mark.timeout(240)
+def test_browser_calls_nothing_for_a_page_whose_name_was_pointed_at_us(
+    start_server: StartServer, noted: Noted, tmp_path: Path
+) -> None:
+    page = write_page(tmp_path / "site", ATTACK)
+    server = noted.serve(start_server(bundled=True, static=page))
+    report = show(f"http://rebound.example:{server.port}/", tmp_path, noted)
+    seen = ("fetch", "blind", "discreet", "json", "kept", "blind shutdown")
+    assert {name: report[name] for name in seen} == dict.fromkeys(seen, 403)
+    assert noted.calls == []
+    assert serves(server)
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("name", ["127.0.0.1", "localhost", "router.example"])
+def test_browser_calls_for_a_page_of_our_own(
+    start_server: StartServer, noted: Noted, tmp_path: Path, name: str
+) -> None:
+    page = write_page(tmp_path / "site", OWN)
+    server = noted.serve(start_server(bundled=True, static=page, admin_host="router.example"))
+    report = show(f"http://{name}:{server.port}/", tmp_path, noted)
+    assert report == {"call": "1\n", "reload": 200}
+    assert noted.calls == ["own"]

@@ -68,12 +68,17 @@ class Replies {
     rest_.remove_prefix(bytes);
     return text;
   }
-  // The answer to who was too slow, which ends the connection.
+  // The answer to who was too slow, which ends the connection; or its beginning, if it may end
+  // early.
   bool skip_timeout() {
     if (disturbances_.passed_ms < kTimeoutMs) return false;
-    return skip(dated(wire::refused(wire::Verdict::kHeadTimeout).reply)) ||
-           skip(dated(wire::refused(wire::Verdict::kBodyTimeout).reply)) ||
-           skip(wire::kLineTimeoutReply);
+    for (const std::string& text : {dated(wire::refused(wire::Verdict::kHeadTimeout).reply),
+                                    dated(wire::refused(wire::Verdict::kBodyTimeout).reply),
+                                    std::string(wire::kLineTimeoutReply)}) {
+      if (skip(text)) return true;
+      if (may_end_early_ && !rest_.empty() && starts_with(text, rest_)) return skip(rest_);
+    }
+    return false;
   }
   // Exactly that, or, if it may end early, less.
   void take_all(std::string_view text) {
