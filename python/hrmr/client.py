@@ -64,7 +64,10 @@ def ask(place: Place, command: str, timeout: float, token: str = "") -> str:
                 "what was asked goes on in the server, and its log tells how it ends"
             ) from None
         except OSError as error:
-            raise ClientError(f"the connection to {place} was lost: {error.strerror}") from error
+            raise ClientError(
+                f"the connection to {place} was lost ({error.strerror}): "
+                "its log may tell why; as many as --max-connections may be open"
+            ) from error
     if not token:
         return answer
     first, _, rest = answer.partition("\n")

@@ -19,8 +19,8 @@ class Response:
         server's own and refused. Without a Content-Type the server sends
         "text/plain; charset=utf-8".
     file: instead of a body, the path of a regular file, or its descriptor, which stays the caller's
-        and is open until the handler has returned. All of it is sent, without being read into
-        memory.
+        and has to be open still when the handler has returned: one that it keeps, not one that it
+        closes. All of it is sent, without being read into memory.
     close: closes the connection once the answer is sent.
 
     ResponseError names the argument that is wrong.
