@@ -105,6 +105,8 @@ inline constexpr size_t kArgumentsKept = 1024;
 inline constexpr size_t kReplyDepthMax = 32;
 // One reply, which is held in memory whole. Default of --reply-max.
 inline constexpr size_t kReplyBytesMax = 256 * 1024 * 1024;
+// The text of an error; what is longer is cut.
+inline constexpr size_t kErrorTextBytesMax = 32 * 1024;
 // Ranges of files in one reply (multipart/byteranges); each holds a descriptor until it is sent.
 inline constexpr size_t kReplyFilesMax = 256;
 

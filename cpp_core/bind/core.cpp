@@ -184,10 +184,10 @@ py::list Core::reload(std::vector<std::string> only) {
   return outcomes_of(report);
 }
 
-int Core::connect() {
-  Result<Fd> connected = server_->connect();
-  if (!connected.is_ok()) throw CoreError(connected.status().message());
-  return connected.take().release();
+bool Core::adopt(int fd) {
+  const Result<bool> adopted = server_->adopt(fd);
+  if (!adopted.is_ok()) throw CoreError(adopted.status().message());
+  return adopted.value();
 }
 
 void Core::request_reload() {

@@ -36,7 +36,7 @@ class Core {
   py::list start();
   uint16_t port() const { return server_->port(); }
   py::list reload(std::vector<std::string> only);
-  int connect();
+  bool adopt(int fd);
   void request_reload();
   void request_shutdown();
   int stopped_fd() const { return server_->stopped_fd(); }

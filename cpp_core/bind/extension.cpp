@@ -36,7 +36,7 @@ PYBIND11_MODULE(_core, module) {
       .def("start", &Core::start)
       .def_property_readonly("port", &Core::port)
       .def("reload", &Core::reload, py::arg("only"))
-      .def("connect", &Core::connect)
+      .def("adopt", &Core::adopt, py::arg("fd"))
       .def("request_reload", &Core::request_reload)
       .def("request_shutdown", &Core::request_shutdown)
       .def("stopped_fd", &Core::stopped_fd)

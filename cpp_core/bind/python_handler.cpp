@@ -20,7 +20,8 @@ namespace hrmr::bind {
 void expect_ok(wire::WriteResult result, const char* what) {
   if (result == wire::WriteResult::kOk) return;
   if (result == wire::WriteResult::kTooLarge) {
-    throw py::value_error("the reply is larger than --reply-max");
+    throw py::value_error(
+        "the reply is larger than --reply-max, or a value in it is nested more than 32 deep");
   }
   throw py::value_error(what);
 }
@@ -91,7 +92,12 @@ void write_file(hrmr_reply& reply, const py::object& file) {
     }
   }
   struct stat status {};
-  const bool is_regular = ::fstat(number, &status) == 0 && S_ISREG(status.st_mode);
+  if (::fstat(number, &status) != 0) {
+    throw py::value_error(
+        "the file of a Response is not open: its descriptor is used when the "
+        "handler has returned");
+  }
+  const bool is_regular = S_ISREG(status.st_mode);
   const auto size = static_cast<uint64_t>(is_regular ? status.st_size : 0);
   if (!is_regular || server::host_table().send_file(&reply, number, 0, size) != HRMR_OK) {
     throw py::value_error("the file of a Response must be a regular file");

@@ -23,7 +23,7 @@ struct Peer {
   bool is_unix;   // it came over a Unix socket: is_local, and the socket's mode has let it in
   bool is_local;  // on this machine, as far as the address tells: 127.0.0.0/8, ::1,
                   // ::ffff:127.0.0.0/104, or (see is_own_address) the address it connected to
-  bool is_own;    // the program that the server is in (server::Server::connect)
+  bool is_own;    // the program that the server is in (server::Server::adopt)
 };
 
 struct Address {

@@ -57,6 +57,7 @@ Found look_at(const std::string& path, const sockaddr_un& address, socklen_t siz
   if (::lstat(path.c_str(), &about) != 0) return Found::kNothing;  // or bind will say why not
   if (!S_ISSOCK(about.st_mode)) return Found::kOther;
   const Fd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (!probe.is_open()) return Found::kNothing;  // the same will be said of our own
   const bool is_refused =
       ::connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), size) != 0 &&
       errno == ECONNREFUSED;

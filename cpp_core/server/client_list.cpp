@@ -34,7 +34,7 @@ void describe_client(const Stream& stream, uint64_t now_ms, std::string& text) {
 }
 
 void ClientLines::add(const Stream& stream, uint64_t now_ms) {
-  if (bytes_ > bytes_max_) return;
+  if (bytes_ > bytes_max_ || stream.peer.is_own) return;
   lines_.push_back({stream.session.id, {}});
   describe_client(stream, now_ms, lines_.back().text);
   bytes_ += lines_.back().text.size();

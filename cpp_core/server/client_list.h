@@ -39,6 +39,7 @@ void describe_client(const Stream& stream, uint64_t now_ms, std::string& text);
 
 class ClientLines {
  public:
+  // The program's own connections (Server::adopt) are no clients.
   // More than `bytes_max` cannot be answered: then nothing more is added.
   explicit ClientLines(size_t bytes_max) : bytes_max_(bytes_max) {}
 

@@ -133,8 +133,7 @@ Step Dispatcher::run_with_arguments(Stream& stream, const wire::Request& request
   BuiltInCall call{stream,   arguments_, reply, value, *table_,
                    options_, control_,   *this, loop_, facts};
   built_in.run(call);
-  if (reply.has_refused_bytes()) reply.fail(500, "the answer is larger than --reply-max");
-  reply.finish();
+  reply.finish_whole();
   if (stream.is_away) return Step::kAway;
   if (reply.closes()) stream.closes = true;
   return stream.closes ? Step::kClosing : Step::kDone;
@@ -186,17 +185,20 @@ std::string Dispatcher::word_reload(const wire::ReplyFacts& facts, std::string_v
   constexpr std::string_view kFailure = "ERR ";
   const size_t last_line = text.rfind('\n', text.size() - 2) + 1;
   if (starts_with(text.substr(last_line), kFailure)) {
-    std::string message(text.substr(0, last_line));
+    // An error is one line: only what went wrong, and the sums.
+    std::string message;
+    for (size_t at = 0; at < last_line;) {
+      const std::string_view line = wire::first_line(text.substr(at));
+      if (starts_with(line, "failed ")) message.append(line).append("; ");
+      at += line.size() + 1;
+    }
     message += text.substr(last_line + kFailure.size());
     message.pop_back();
-    for (size_t at = 0; (at = message.find('\n', at)) != std::string::npos;) {
-      message.replace(at, 1, "; ");
-    }
     reply.fail_as("ERR", message);
   } else {
     wire::ValueWriter(reply, facts.form).verbatim("txt", text);
   }
-  reply.finish();
+  reply.finish_whole();
   return std::string(out.view());
 }
 

@@ -172,10 +172,7 @@ bool Connection::send_file_part() {
   const uint64_t left_before = range.left;
   const size_t slice = std::min(file_bytes_left_, limits::kFileSliceBytes);
   const net::FileSent sent = net::send_some(fd_.get(), range, slice);
-  if (sent == net::FileSent::kBroken) {
-    stream_.aborts = true;
-    return false;
-  }
+  if (sent == net::FileSent::kBroken) return false;
   if (sent == net::FileSent::kFull) {
     note_full();
     return true;
@@ -269,13 +266,20 @@ void Connection::abort() {
   destroy();
 }
 
-// Whatever is under way: half of it must not look whole.
+// Whatever is under way: half of it must not look whole. Where lengths or chunks tell, the close
+// does, and leaves to the peer what the kernel holds for it.
 void Connection::break_off() {
-  if (stream_.aborts || stream_.pieces != nullptr || !stream_.output.is_empty()) {
+  const bool is_half = stream_.pieces != nullptr || !stream_.output.is_empty();
+  if (stream_.aborts || (is_half && ends_with_close())) {
     abort();
   } else {
     destroy();
   }
+}
+
+// Lines may mean anything; all but the first HTTP, and Redis' protocol, say how long an answer is.
+bool Connection::ends_with_close() const {
+  return stream_.protocol == Protocol::kHttp ? stream_.is_old_http : !stream_.session.speaks_resp;
 }
 
 void Connection::release_buffers() {

@@ -179,6 +179,8 @@ Step Dispatcher::frame(Stream& stream) {
     stream.framer.reset();
     begin_request(stream.session, exchange.request);
   }
+  stream.is_old_http =
+      exchange.request.framing == Framing::kHttp && exchange.request.http_minor == 0;
   exchange.headers = headers_.items;
   exchange.header_count = exchange.request.framing == Framing::kHttp ? headers_.count : 0;
   return route(stream, exchange);

@@ -130,7 +130,7 @@ void Dispatcher::write_admin_answer(Output& out, wire::ReplyFacts facts,
   if (!answer.header.empty()) (void)writer.add_header(answer.header, answer.value);
   (void)writer.add_header("Cache-Control", "no-store");
   (void)writer.write(answer.body);
-  writer.finish();
+  writer.finish_whole();
 }
 
 Step Dispatcher::reload_over_http(Stream& stream, const wire::Request& request) {

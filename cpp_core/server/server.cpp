@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <sys/eventfd.h>
-#include <sys/socket.h>
 
 #include <chrono>
 #include <functional>
@@ -251,21 +250,23 @@ void Server::on_reloaded(const modules::ReloadReport& report) {
   }
 }
 
-Result<Fd> Server::connect() {
-  int ends[2];
-  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
-    return errno_status("make", "a pair of sockets");
+Result<bool> Server::adopt(int fd) {
+  Fd served(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
+  if (!served.is_open() || ::fcntl(served.get(), F_SETFL, O_NONBLOCK) != 0) {
+    return errno_status("use", "a socket");
   }
-  Fd ours(ends[0]);
-  Fd served(ends[1]);
-  if (::fcntl(served.get(), F_SETFL, O_NONBLOCK) != 0) return errno_status("set", "a socket");
   net::Peer peer = net::unix_peer_of(served.get());
   peer.is_own = true;
+  // Locked, so that no loop gets it before the word to drain that was said before.
   const std::lock_guard lock(mutex_);
-  // Locked, so that no loop gets it behind the word to drain.
-  if (state_ != State::kServing) return Status::error("the server is not running");
-  shards_[connects_++ % shards_.size()]->adopt(std::move(served), peer);
-  return ours;
+  const bool is_draining = state_ == State::kDraining && monotonic_ms() < drain_deadline_ms_;
+  for (size_t i = 0; i < shards_.size() && (is_draining || state_ == State::kServing); ++i) {
+    Shard& shard = *shards_[adopted_++ % shards_.size()];
+    if (shard.has_drained()) continue;
+    shard.adopt(std::move(served), peer);
+    return !is_draining;
+  }
+  return Status::error("the server is not running");
 }
 
 void Server::begin_shutdown() {

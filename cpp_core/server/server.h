@@ -4,7 +4,7 @@
 // start -> serves -> begin_shutdown (RELOAD's sibling SHUTDOWN, a signal, the embedding program) ->
 // drained: stopped_fd becomes readable -> stop, which joins everything.
 //
-// Threads: start, stop from one; reload, connect, begin_shutdown, announce_inline_module from any.
+// Threads: start, stop from one; reload, adopt, begin_shutdown, announce_inline_module from any.
 #pragma once
 
 #include <atomic>
@@ -50,10 +50,11 @@ class Server final : public ShardOwner, public modules::Publisher {
   modules::ReloadReport reload(std::vector<std::string> only);
   // Does not wait; the result goes to the log.
   void request_reload();
-  // A blocking stream socket whose other end is served as a client on this machine is: for calls of
-  // the program itself. It is not counted as a connection, and no timeout is for it; it is closed
-  // when the server drains. An error unless the server serves.
-  Result<Fd> connect();
+  // Serves a stream socket of this process as if a client on this machine had connected: for calls
+  // of the program itself. It is duplicated, and made non-blocking. Not counted as a connection, no
+  // timeout is for it, and it is closed when the server drains. False: the server drains already,
+  // and waits for this one too, until the program closes its end. An error when nothing serves.
+  Result<bool> adopt(int fd);
   void begin_shutdown() override;
   // Readable once the server has stopped serving.
   int stopped_fd() const { return stopped_fd_.get(); }
@@ -111,7 +112,7 @@ class Server final : public ShardOwner, public modules::Publisher {
   net::AddressTable addresses_;
   std::atomic<uint64_t> connections_total_{0};
   std::atomic<uint64_t> connections_refused_{0};
-  size_t connects_ = 0;  // of the program itself
+  size_t adopted_ = 0;
   uint64_t started_ms_ = 0;
   uint16_t port_ = 0;
   net::UnixSocket unix_socket_;

@@ -120,7 +120,7 @@ void Shard::drain_now() {
 void Shard::on_timer() {
   close_all();
   // Connections with a handler still running stay in the list; nobody waits for them any more.
-  if (!std::exchange(has_drained_, true)) owner_.on_drained();
+  if (!has_drained_.exchange(true, std::memory_order_relaxed)) owner_.on_drained();
 }
 
 void Shard::close_all() {
@@ -152,7 +152,8 @@ void Shard::stop() {
 }
 
 void Shard::on_accepted(Fd fd, const net::Peer& peer) {
-  if (is_draining_) return;  // closed by its owner
+  // Closed by its owner. What waits to be drained may itself have to call something.
+  if (is_draining_ && (!peer.is_own || has_drained_)) return;
   const Place place = owner_.take_place(peer);
   if (place != Place::kTaken) {
     warn_of_refusal(place, peer);

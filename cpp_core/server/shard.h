@@ -51,6 +51,8 @@ class Shard final : public net::AcceptHandler, public net::Timer {
   Status start();
   // Serves what is at the other end of `fd`, as if it had been accepted. Any thread.
   void adopt(Fd fd, const net::Peer& peer);
+  // Nothing is adopted any more. Any thread.
+  bool has_drained() const { return has_drained_.load(std::memory_order_relaxed); }
   // Stops accepting; closes each connection once what it has asked is answered, all of them after
   // the drain timeout. Then on_drained, once.
   void begin_drain();
@@ -105,7 +107,7 @@ class Shard final : public net::AcceptHandler, public net::Timer {
   std::vector<std::unique_ptr<net::Listener>> listeners_;
   Connection* connections_ = nullptr;
   bool is_draining_ = false;
-  bool has_drained_ = false;
+  std::atomic<bool> has_drained_{false};
   uint64_t refused_ = 0;  // connections, since the log was told
   uint64_t refusal_warned_ms_ = 0;
   std::thread thread_;

@@ -88,7 +88,7 @@ bool ReplyWriter::fits(size_t bytes) const {
 
 bool ReplyWriter::takes(size_t bytes) {
   if (fits(bytes) && has_declared_room(bytes)) return true;
-  has_refused_bytes_ = true;
+  note_refused();
   return false;
 }
 
@@ -259,6 +259,7 @@ void ReplyWriter::fail_as(std::string_view code, std::string_view message, int s
   has_content_type_ = has_body_ = failed_ = false;
   status_ = static_cast<uint16_t>(status >= 400 && status <= 599 ? status : 500);
   if (message.empty()) message = reason_phrase(status_);
+  message = message.substr(0, limits::kErrorTextBytesMax);
   if (!is_http()) {
     write_line_error(code, message);
   } else {
@@ -280,6 +281,8 @@ void ReplyWriter::fail_as(std::string_view code, std::string_view message, int s
 void ReplyWriter::write_json_error(std::string_view code, std::string_view message) {
   const size_t text_bytes = json_string_bytes(message);
   char* const begin = reserve(text_bytes + code.size() + 64);
+  constexpr std::string_view kInstead = "the error is larger than --reply-max";
+  if (begin == nullptr && message != kInstead) return write_json_error(code, kInstead);
   if (begin == nullptr) return;
   char* at = put_text(begin, R"({"error":{"code":")");
   at = put_text(put_text(at, code), R"(","message":)");
@@ -305,6 +308,11 @@ void ReplyWriter::write_line_error(std::string_view code, std::string_view messa
       out_.data() + message_at, out_.data() + out_.size(),
       [](char c) { return c == '\r' || c == '\n'; }, ' ');
   out_.append(is_resp ? "\r\n" : "\n");
+}
+
+void ReplyWriter::finish_whole() {
+  if (has_refused_) fail(500, "the answer is larger than --reply-max");
+  finish();
 }
 
 void ReplyWriter::finish() {

@@ -83,8 +83,13 @@ class ReplyWriter {
   // It broke off, and the close would look like its end: the connection is to be reset.
   bool aborts() const { return aborts_; }
 
+  // What was refused because it was too large is missing in the reply.
+  void note_refused() { has_refused_ = true; }
   // Completes the reply. Once, last.
   void finish();
+  // The same for who does not look at what write and the others say: an error when anything was too
+  // large.
+  void finish_whole();
   // Whether the client gets it at all (CLIENT REPLY), instead of what the facts said.
   void set_silent(bool is_silent) { facts_.is_silent = is_silent; }
   // Instead of that: drops what was written and takes nothing more. `out` may then be used by
@@ -94,8 +99,6 @@ class ReplyWriter {
   bool closes() const { return closes_; }
   size_t bytes_max() const { return facts_.bytes_max; }
   bool has_failed() const { return failed_; }
-  // Bytes were refused because there were too many: what there is may be half a reply.
-  bool has_refused_bytes() const { return has_refused_bytes_; }
 
  private:
   bool is_http() const { return facts_.framing == Framing::kHttp; }
@@ -138,7 +141,7 @@ class ReplyWriter {
   bool is_chunked_ = false;
   bool has_sent_ = false;  // a piece that had something in it: silent ones have not
   bool aborts_ = false;
-  bool has_refused_bytes_ = false;
+  bool has_refused_ = false;
 };
 
 }  // namespace hrmr::wire

@@ -216,7 +216,10 @@ WriteResult ValueWriter::begin(Kind kind, size_t count) {
   const WriteResult checked = check(false);
   if (checked != WriteResult::kOk) return checked;
   // More than a reply has bytes: such a count can only be wrong.
-  if (count > out_.bytes_max() || depth_ == open_.size()) return WriteResult::kTooLarge;
+  if (count > out_.bytes_max() || depth_ == open_.size()) {
+    out_.note_refused();
+    return WriteResult::kTooLarge;
+  }
   char* at = room(kDigitsMax);
   if (at == nullptr) return WriteResult::kTooLarge;
   const bool is_map = kind == Kind::kMap;

@@ -92,9 +92,9 @@ class Core:
     def reload(self, only: list[str]) -> list[_Outcome]:
         """Reloads what changed (`only`: these names; empty: all) and waits for it."""
 
-    def connect(self) -> int:
-        """The descriptor of a blocking stream socket that ends in this server; the caller's to
-        close. CoreError: it is not serving, or there are no descriptors."""
+    def adopt(self, fd: int) -> bool:
+        """Serves what is at the other end of a stream socket of this process; keeps a duplicate.
+        False: only until the drain that is under way is over. CoreError: nothing serves."""
 
     def request_reload(self) -> None:
         """Asks for a reload and does not wait; the outcome goes to the log."""

@@ -4,16 +4,18 @@ A call goes over a connection inside the process, as a Redis client's goes over 
 finds the same order, the same policies of reload and the same bounds.
 """
 
+import contextlib
+import math
 import socket
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from . import _core
 from .command import NAME, CommandError
 from .errors import NotRunningError
+from .python_module import refuse_while_loading
 
 # What a call may hand over: text is sent as UTF-8, numbers as they are written, True as "true".
 Argument = bytes | bytearray | memoryview | str | int | float
@@ -21,18 +23,23 @@ Argument = bytes | bytearray | memoryview | str | int | float
 # They change the connection that they come over, or end it. A call has none of its own.
 _FOR_CONNECTIONS = frozenset(("AUTH", "CLIENT", "CLOSE", "HELLO", "QUIT", "RESET", "SELECT"))
 _READ_BYTES = 64 * 1024
+_IDLE_MAX = 16
+_TIMEOUT_S_MAX = 30 * 24 * 3600.0  # what is longer is for ever
+_STOPPED = "the server stopped before it had answered"
+# New connections for one call, each closed before it was greeted: all loops but one have drained.
+_TRIES = 64
 
 
 class Calls:
-    """The connections of one server to itself, as many as calls are made at a time.
+    """The connections of one server to itself: as many as calls are made at a time.
 
-    connect: gives the descriptor of a new one; CoreError, NotRunningError. Threads: any.
+    adopt: Core.adopt; CoreError, NotRunningError. Threads: any; also from a signal handler or a
+    finalizer that interrupts a call.
     """
 
-    def __init__(self, connect: Callable[[], int]) -> None:
-        self._connect = connect
-        self._lock = threading.Lock()
-        self._idle: list[_Connection] = []
+    def __init__(self, adopt: Callable[[int], bool]) -> None:
+        self._adopt = adopt
+        self._idle: deque[_Connection] = deque()  # taken and put back without a lock
         self._runs = 0  # that have ended
 
     def call(self, name: str, arguments: tuple[Argument, ...], timeout: float | None) -> Any:
@@ -41,47 +48,97 @@ class Calls:
             raise ValueError(f"call() takes a command's name, not {name!r}")
         if name.upper() in _FOR_CONNECTIONS:
             raise ValueError(f"{name} is for connections of clients; call() has none of its own")
+        if name.upper() == "RELOAD":
+            refuse_while_loading('call("RELOAD")')
         sent = _packed(name, arguments)
-        deadline_s = None if timeout is None else time.monotonic() + timeout
-        with self._connection() as connection:
-            try:
-                value = connection.ask(sent, deadline_s)
-            except TimeoutError:
-                raise TimeoutError(
-                    f"{name} gave no answer within {timeout:g} seconds; it goes on in the server"
-                ) from None
+        try:
+            value = self._ask(sent, _deadline_after(timeout))
+        except TimeoutError:
+            raise TimeoutError(
+                f"{name} gave no answer within {timeout:g} seconds; it may still be carried out"
+            ) from None
         if isinstance(value, CommandError):
             raise value
         return value
 
     def close(self) -> None:
         """Of the run that ends: those that are idle now, and the others when their call ends."""
-        with self._lock:
-            self._runs += 1
-            idle, self._idle = self._idle, []
-        for connection in idle:
+        self._runs += 1
+        self._close_idle()
+
+    def _close_idle(self) -> None:
+        while (connection := self._take_idle()) is not None:
             connection.close()
 
-    @contextmanager
-    def _connection(self) -> Iterator["_Connection"]:
-        with self._lock:
-            run = self._runs
-            connection = self._idle.pop() if self._idle else None
-        if connection is None:
-            try:
-                connection = _Connection(self._connect())
-            except _core.CoreError as error:
-                raise NotRunningError(str(error)) from error
+    def _take_idle(self) -> "_Connection | None":
         try:
-            yield connection
-        except BaseException:  # in the middle of an answer
+            return self._idle.pop()
+        except IndexError:
+            return None
+
+    def _ask(self, sent: bytes, deadline_s: float | None) -> Any:
+        """A connection that ends before it answers was closed by the server before it read the
+        call; or the drain's time is over, and then there is no other one."""
+        run = self._runs
+        for attempt in range(_TRIES):
+            connection = self._take_idle()
+            try:
+                if connection is None:
+                    connection = self._open(deadline_s)
+                value = connection.ask(sent, deadline_s)
+            except _ClosedError:
+                if connection is not None:
+                    connection.close()
+                if run != self._runs:
+                    break
+            except BaseException as error:  # maybe in the middle of an answer
+                if connection is not None:
+                    connection.close()
+                elif attempt > 0 and isinstance(error, NotRunningError):
+                    break
+                raise
+            else:
+                self._put_back(connection, run)
+                return value
+        raise NotRunningError(_STOPPED)
+
+    def _open(self, deadline_s: float | None) -> "_Connection":
+        ours, served = socket.socketpair()
+        with served:
+            try:
+                lasts = self._adopt(served.fileno())
+            except BaseException as error:
+                ours.close()
+                if isinstance(error, _core.CoreError):
+                    raise NotRunningError(str(error)) from None
+                raise
+        connection = _Connection(ours, lasts)
+        try:
+            connection.greet(deadline_s)
+        except BaseException:
             connection.close()
             raise
-        with self._lock:
-            if run == self._runs and connection.is_open:
-                self._idle.append(connection)
-                return
-        connection.close()
+        return connection
+
+    def _put_back(self, connection: "_Connection", run: int) -> None:
+        if connection.lasts and run == self._runs and len(self._idle) < _IDLE_MAX:
+            self._idle.append(connection)
+            if run != self._runs:
+                self._close_idle()
+        else:
+            connection.close()
+
+
+class _ClosedError(Exception):
+    """The server has closed the connection, and nothing of an answer has come."""
+
+
+def _deadline_after(timeout: float | None) -> float | None:
+    if timeout is None:
+        return None
+    if math.isnan(timeout) or timeout < 0:
+        raise ValueError(f"timeout is a number of seconds, not {timeout!r}")
+    return None if timeout > _TIMEOUT_S_MAX else time.monotonic() + timeout
 
 
 def _packed(name: str, arguments: tuple[Argument, ...]) -> bytes:
@@ -97,41 +154,46 @@ def _bytes_of(argument: Argument) -> bytes:
         return argument.encode()
     if isinstance(argument, bool):
         return b"true" if argument else b"false"
-    if isinstance(argument, int | float):
-        return repr(argument).encode()
+    # Those of a subclass, such as an enumeration's, may write themselves in another way.
+    if isinstance(argument, int):
+        return int.__repr__(argument).encode()
+    if isinstance(argument, float):
+        return float.__repr__(argument).encode()
     if isinstance(argument, bytes | bytearray | memoryview):
         return bytes(argument)
     raise TypeError(f"an argument is bytes, str, int, float or bool, not {type(argument).__name__}")
 
 
 class _Connection:
-    """One, and what it has received and nobody has read. Threads: one at a time."""
+    """One, and what it has received and nobody has read. Threads: one at a time.
 
-    def __init__(self, descriptor: int) -> None:
-        self._socket = socket.socket(fileno=descriptor)
+    lasts: whether it may serve for the next call.
+    """
+
+    def __init__(self, ours: socket.socket, lasts: bool) -> None:
+        self._socket = ours
         self._received = bytearray()
         self._deadline_s: float | None = None
-        self._is_new = True
-        self.is_open = True
+        self.lasts = lasts
 
     def close(self) -> None:
-        self.is_open = False
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)  # also for a copy that a forked child has
         self._socket.close()
+
+    def greet(self, deadline_s: float | None) -> None:
+        """Begins to speak RESP3."""
+        answer = self.ask(_packed("HELLO", (3,)), deadline_s)
+        if isinstance(answer, CommandError):
+            raise answer  # the server's bounds are too tight for it
 
     def ask(self, sent: bytes, deadline_s: float | None) -> Any:
         """The answer; an error is a CommandError that is returned. TimeoutError at the deadline."""
         self._deadline_s = deadline_s
-        try:
-            if self._is_new:
-                self._send(b"*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n")
-                self._read_value()
-                self._is_new = False
-            self._send(sent)
-            value = self._read_value()
-        except ConnectionError:
-            raise NotRunningError("the server stopped before it had answered") from None
+        self._send(sent)
+        value = self._read_value()
         if isinstance(value, CommandError) and str(value).startswith("Protocol error"):
-            self.is_open = False  # the server closes it
+            self.lasts = False  # the server closes it
         return value
 
     def _send(self, sent: bytes) -> None:
@@ -139,8 +201,11 @@ class _Connection:
         try:
             self._socket.sendall(sent)
         except ConnectionError:
-            # What was too large was refused before its end: the answer says so.
-            self.is_open = False
+            # What was too large was refused before its end, and the answer says so; or there is
+            # none.
+            self.lasts = False
+        if not self._received:
+            self._receive(_ClosedError)
 
     def _read_value(self) -> Any:
         line = self._take_line()
@@ -178,11 +243,14 @@ class _Connection:
         del self._received[:size]
         return taken
 
-    def _receive(self) -> None:
+    def _receive(self, at_end: type[Exception] = NotRunningError) -> None:
         self._socket.settimeout(self._left_s())
-        part = self._socket.recv(_READ_BYTES)
+        try:
+            part = self._socket.recv(_READ_BYTES)
+        except ConnectionError:
+            part = b""
         if not part:
-            raise ConnectionError
+            raise at_end(_STOPPED)
         self._received += part
 
     def _left_s(self) -> float | None:

@@ -23,7 +23,7 @@ from .command import (
     refuse_bare_command,
 )
 from .config import ModuleConfig, module_tables
-from .errors import NotRunningError, RouteError, StartError
+from .errors import NotRunningError, OptionError, RouteError, StartError
 from .log import LEVELS, LogThread
 from .options import (
     Options,
@@ -81,6 +81,10 @@ class Server:
         **options: Unpack[OptionValues],
     ) -> None:
         given: dict[str, object] = {"bundled": False, **options, "port": port, "modules": modules}
+        if "log_format" in given:
+            raise OptionError(
+                "Server(log_format=...): records go to your own handlers, which format them"
+            )
         checked = check_values(given, "Server({}=...)", Path.cwd())
         configs, policies = module_tables(config or {}, "Server(config=...)")
         self._prepare(make_options(checked), configs, policies)
@@ -111,7 +115,7 @@ class Server:
         self._lock = threading.RLock()
         self._core: _core.Core | None = None
         self._log_thread: LogThread | None = None
-        self._calls = Calls(lambda: self._running_core().connect())
+        self._calls = Calls(lambda fd: self._running_core().adopt(fd))
 
     @property
     def host(self) -> str:
@@ -155,7 +159,8 @@ class Server:
             try:
                 if self._registrations():
                     core.set_app_routes(self._registrations())
-                _check_app(core.start())
+                outcomes = core.start()
+                _check_app(outcomes)
                 self._core, self._log_thread = core, log_thread
             except BaseException as error:
                 self._core = self._log_thread = None
@@ -165,7 +170,7 @@ class Server:
                     raise StartError(str(error)) from error
                 raise
             _running.add(self)
-        self._log_start()
+        self._log_start([outcome["name"] for outcome in outcomes])
         return self
 
     def stop(self) -> bool:
@@ -223,7 +228,7 @@ class Server:
             server.call("KV.SET", "users", 42)
 
         arguments: text is sent as UTF-8, a number as it is written; the command gets bytes.
-        timeout: seconds until the answer is complete; None: for ever.
+        timeout: seconds until the answer is complete, 0 and more; None: for ever.
 
         The value: None, bool, int, float, bytes (also where the command gave text; str only for a
         status such as OK and for verbatim text), list, dict or set of these; a set that cannot be
@@ -395,17 +400,16 @@ class Server:
         unix = [] if self.options.unix is None else [f"unix:{self.options.unix}"]
         return " and ".join([*([self.url] if self.options.tcp else []), *unix])
 
-    def _log_start(self) -> None:
+    def _log_start(self, found: list[str]) -> None:
         options, core, modules = self.options, self._running_core(), self.modules
         listed = [
             f"{f'{module.name} {module.version}'.strip()} ({_count(module.routes, 'route')})"
             for module in modules
         ]
         core.write_log(logging.INFO, "server", f"modules: {', '.join(listed) or 'none'}")
-        loaded = [module.name for module in modules]
-        for name in sorted({*self._configs, *self._policies}.difference(loaded)):
+        for name in sorted({*self._configs, *self._policies}.difference(found)):
             lost = f"[modules.{name}]: no module of this name is loaded"
-            core.write_log(logging.WARNING, "server", lost + did_you_mean(name, loaded))
+            core.write_log(logging.WARNING, "server", lost + did_you_mean(name, found))
         if options.watch or options.watch_poll > 0:
             how = f"looking every {options.watch_poll:g} s" if options.watch_poll else "inotify"
             places = ", ".join(self._places()) or "no place"

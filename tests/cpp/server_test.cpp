@@ -140,7 +140,7 @@ TEST_CASE("the program's own connection is no client's: not counted, not timed o
   running.server->begin_shutdown();
   CHECK(first.rest() == "");
   CHECK(second.rest() == "");
-  CHECK_FALSE(running.server->connect().is_ok());
+  CHECK_FALSE(running.connect().is_open());
 }
 
 TEST_CASE("gives the same answers one byte at a time") {
@@ -376,6 +376,22 @@ TEST_CASE("RELOAD keeps its place between requests") {
   const size_t reloaded = answers.find("\nOK ");
   REQUIRE(reloaded != std::string::npos);
   CHECK(answers.find("inline 2\n") > reloaded);
+}
+
+TEST_CASE("a RELOAD whose answer is larger than a reply may be is answered with an error") {
+  server::Options options;
+  options.reply_bytes_max = 50;
+  const Running running({{"IN", Run::kInline, say, "in"}}, options);
+  const std::string refused = "the answer is larger than --reply-max";
+  Client redis = running.client();
+  redis.send("*1\r\n$6\r\nRELOAD\r\n*1\r\n$4\r\nPING\r\n");
+  CHECK(redis.line() == "-ERR " + refused + "\r\n");
+  CHECK(redis.line() == "+PONG\r\n");
+  Client http = running.client();
+  http.send("POST /hrmr/reload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n");
+  const std::string answer = http.rest();
+  CHECK(answer.find("HTTP/1.1 500 ") == 0);
+  CHECK(answer.find("\r\n\r\n" + refused + "\n") != std::string::npos);
 }
 
 TEST_CASE("a bare RELOAD without a newline is answered") {

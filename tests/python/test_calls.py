@@ -1,9 +1,12 @@
 """Server.call: a program calls the commands of its own server."""
 
 import math
+import signal
 import threading
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,7 @@ from conftest import (
     place,
     write_module,
 )
-from wire_client import Client, Gate, wait_until
+from wire_client import Client, Gate, is_refused, wait_until
 
 MakeGate = Callable[..., Gate]
 
@@ -48,11 +51,17 @@ def test_value_is_what_the_command_returned(start_server: StartServer) -> None:
     assert math.isnan(server.call("value"))
 
 
+class Length(float):
+    def __repr__(self) -> str:
+        return f"Length({float(self)})"
+
+
 def test_arguments_arrive_as_bytes(start_server: StartServer) -> None:
     server = start_server()
     server.command("SEEN")(lambda arguments: arguments)
     given = ("é", b"\xff", bytearray(b"a"), memoryview(b"b\r\nc"), -7, 1e100, True, "")
     seen = ["é".encode(), b"\xff", b"a", b"b\r\nc", b"-7", b"1e+100", b"true", b""]
+    assert server.call("SEEN", HTTPStatus.OK, Length(1.5)) == [b"200", b"1.5"]
     assert server.call("seen", *given) == seen
     for wrong in (None, [1], object()):
         with pytest.raises(TypeError, match="an argument is bytes, str, int, float or bool, not"):
@@ -190,8 +199,7 @@ def test_stop_answers_what_was_called_and_ends_the_rest(
         waiting = threads.submit(server.call, "WAIT")
         gate.wait_for_handler()
         server.shutdown()
-        with pytest.raises(hrmr.NotRunningError):
-            server.call("PING")
+        assert server.call("PING") == "PONG"  # what it waits for may have to call, too
         gate.open()
         assert waiting.result() == b"through"
     server.stop()
@@ -219,12 +227,119 @@ def test_call_whose_handler_outlives_the_drain_ends_with_the_server(
 
 def test_connections_of_calls_are_used_again_and_closed_at_the_end() -> None:
     before = descriptors()
-    with hrmr.Server(port=0) as server:
-        both = threading.Barrier(2)
-        server.command("MEET")(lambda _: both.wait(20) and None)
+    with hrmr.Server(port=0, python_threads=40) as server:
+        all_there = threading.Barrier(40)
+        server.command("MEET")(lambda _: all_there.wait(20) and None)
+        server.call("PING")
         running = descriptors()
-        for _ in range(5):
-            with ThreadPoolExecutor(2) as threads:
-                list(threads.map(server.call, ["MEET", "MEET"]))
-        assert descriptors() <= running + 4  # two connections, both ends of each
+        for _ in range(100):
+            server.call("PING")
+        assert descriptors() == running
+        with ThreadPoolExecutor(40) as threads:
+            list(threads.map(server.call, ["MEET"] * 40))
+        few = running + 15 * 2  # of 16 connections, both ends
+        wait_until(lambda: descriptors() == few, "most of a burst's connections are closed")
     wait_until(lambda: descriptors() == before, "all of them are closed")
+
+
+def test_call_behind_one_whose_command_closes_the_connection(
+    start_server: StartServer, build: Compile, modules: Path
+) -> None:
+    place(build("stored"), modules)
+    server = start_server()
+    for _ in range(50):
+        assert server.call("KV.LAST") == 7
+        assert server.call("PING") == "PONG"
+
+
+def test_handler_may_call_while_the_server_drains(
+    start_server: StartServer, make_gate: MakeGate
+) -> None:
+    server = start_server(loops=3)
+    gate = make_gate()
+    server.command("INNER", 1)(lambda arguments: arguments[0].upper())
+
+    @server.route("OUTER ")
+    def outer(request: hrmr.Request) -> bytes:
+        Path(gate.path).read_bytes()
+        return server.call("INNER", request.rest) + server.call("INNER", "x") + b"\n"
+
+    with Client(server.port) as client:
+        client.send("OUTER abc\n")
+        gate.wait_for_handler()
+        server.call("PING")  # one that is idle, and closed by the drain
+        server.shutdown()
+        wait_until(lambda: is_refused(server.port), "the server drains")
+        gate.open()
+        assert client.read_line() == "ABCX"
+    assert server.stop()
+
+
+class Interrupted(deque[Any]):
+    """A signal comes at each use."""
+
+    def pop(self) -> Any:  # type: ignore[override]
+        signal.raise_signal(signal.SIGUSR1)
+        return super().pop()
+
+    def append(self, item: Any) -> None:
+        super().append(item)
+        signal.raise_signal(signal.SIGUSR1)
+
+
+def test_signal_handler_may_call_in_the_middle_of_a_call(start_server: StartServer) -> None:
+    server = start_server()
+    answers: list[str] = []
+    calls_left = 5
+
+    def handle(number: int, frame: object) -> None:
+        nonlocal calls_left
+        if calls_left > 0:
+            calls_left -= 1
+            answers.append(server.call("PING"))
+
+    before = signal.signal(signal.SIGUSR1, handle)
+    try:
+        server._calls._idle = Interrupted()
+        for _ in range(10):
+            assert server.call("PING") == "PONG"
+    finally:
+        server._calls._idle = deque(server._calls._idle)
+        signal.signal(signal.SIGUSR1, before)
+    assert answers == ["PONG"] * 5
+
+
+def test_module_that_loads_may_call_but_not_reload(
+    start_server: StartServer, modules: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = start_server()
+    monkeypatch.setattr(hrmr, "server_of_test", server, raising=False)
+    source = """
+        import hrmr
+
+        def load(config):
+            hrmr.server_of_test.call("{}")
+        """
+    write_module(modules, "caller", source.format("PING"))
+    assert server.reload().ok
+    write_module(modules, "caller", source.format("reload"))
+    refused = server.reload()
+    assert "cannot be called while a module loads" in refused.failures[0].message
+    write_module(modules, "caller", source.format("INFO"))
+    assert server.reload().ok
+
+
+@pytest.mark.parametrize("timeout", [math.inf, 1e300, 1e10])
+def test_very_long_is_for_ever(start_server: StartServer, timeout: float) -> None:
+    assert start_server().call("PING", timeout=timeout) == "PONG"
+
+
+@pytest.mark.parametrize("timeout", [-1, math.nan])
+def test_timeout_that_is_none_is_refused(start_server: StartServer, timeout: float) -> None:
+    with pytest.raises(ValueError, match="timeout is a number of seconds"):
+        start_server().call("PING", timeout=timeout)
+
+
+def test_bounds_too_tight_to_greet_are_named(start_server: StartServer) -> None:
+    server = start_server(bulk_max=4)
+    assert error_of(server, "PING") == ("ERR", "Protocol error: invalid bulk length")

@@ -91,3 +91,32 @@ def test_refused_connections_are_counted(start_server: StartServer) -> None:
             with contextlib.suppress(OSError):
                 exchange(server.port, "PING\n")
         assert "\r\nrejected_connections:3\r\n" in server.call("INFO")
+
+
+@pytest.mark.parametrize("word", ["DOCS", "INFO"])
+def test_too_many_elements_of_a_built_in_answer_are_an_error(
+    talker: hrmr.Server, word: str
+) -> None:
+    names = b"$4\r\necho\r\n" * (REPLY_BYTES_MAX + 1)
+    sent = b"*%d\r\n$7\r\nCOMMAND\r\n$4\r\n%s\r\n" % (REPLY_BYTES_MAX + 3, word.encode())
+    answer = exchange(talker.port, sent + names + b"PING\r\n")
+    assert answer == b"-ERR the answer is larger than --reply-max\r\n+PONG\r\n"
+
+
+def test_text_of_an_error_is_cut(talker: hrmr.Server) -> None:
+    text = "\x01" * 1_000_000  # six bytes each in JSON
+
+    @talker.command("FAIL")
+    def fail(arguments: list[bytes]) -> None:
+        raise hrmr.CommandError(text)
+
+    @talker.route("FAIL ")
+    @talker.route("GET /fail")
+    def fail_too(request: hrmr.Request) -> None:
+        raise ValueError(text)
+
+    assert exchange(talker.port, "*1\r\n$4\r\nFAIL\r\n") == b"-ERR %s\r\n" % text[:32768].encode()
+    assert len(ask(talker.port, "FAIL x")) == 32768 + len("ERR ")
+    assert len(get(talker.port, "/fail").body) == 32768 + 1
+    call = get(talker.port, "/call/FAIL", "POST")
+    assert json.loads(call.body)["error"]["message"] == "the error is larger than --reply-max"

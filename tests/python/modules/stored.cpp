@@ -59,6 +59,7 @@ void later(const hrmr::Call& call, hrmr::Answer& answer, Store& store) {
 }
 
 void say(const hrmr::Call& call, hrmr::Answer& answer) { answer.text(call[0]); }
+void say_and_close(const hrmr::Call&, hrmr::Answer& answer) { answer.integer(7).close(); }
 void fail(const hrmr::Call&, hrmr::Answer&) { throw std::runtime_error("thrown on purpose"); }
 void tear(const hrmr::Call&, hrmr::Answer& answer) { answer.list(2).integer(1); }
 
@@ -69,6 +70,7 @@ std::unique_ptr<Store> load(hrmr::Module& module) {
   hrmr::command(module, {"KV.DUMP", 0, 0, hrmr::kPool}, dump, *store);
   hrmr::command(module, {"KV.LATER", 1, 1}, later, *store);
   hrmr::command(module, {"KV.SLOW", 1, 1, hrmr::kPool}, say);
+  hrmr::command(module, {"KV.LAST"}, say_and_close);
   hrmr::command(module, {"KV.THROW"}, fail);
   hrmr::command(module, {"KV.TORN"}, tear);
   return store;
