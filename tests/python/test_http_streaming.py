@@ -152,7 +152,7 @@ def test_what_is_no_file_is_an_error(start_server: StartServer, tmp_path: Path) 
     for target, text in [
         ("/none", "FileNotFoundError"),
         ("/folder", "must be a regular file"),
-        ("/closed", "must be a regular file"),
+        ("/closed", "is not open: its descriptor"),
     ]:
         response = request_for(server.port, target)
         assert response.status == 500
