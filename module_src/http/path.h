@@ -124,7 +124,10 @@ inline PathKind decode_path(std::string_view target, Path& out) {
     const size_t start = out.size();
     const PathKind decoded = detail::append_decoded(segment, out);
     if (decoded == PathKind::kMalformed) return decoded;
-    is_too_long = decoded == PathKind::kTooLong || is_too_long;
+    if (decoded == PathKind::kTooLong) {
+      is_too_long = true;
+      continue;  // only the beginning of a name is there
+    }
     const std::string_view name = out.view().substr(start);
     if (name == "." || name == "..") return PathKind::kMalformed;
     // RFC 8615 puts one dotted folder at the root of a site.

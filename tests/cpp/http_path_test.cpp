@@ -63,6 +63,8 @@ TEST_CASE("a path as long as the kernel takes is one, and with one byte more is 
   CHECK(decoded("/" + longest + "/", PathKind::kFolder) == longest);
   decoded("/" + longest + "x", PathKind::kTooLong);
   decoded("/" + longest + "/x", PathKind::kTooLong);
+  // A name that is cut to "." for want of room is no such name.
+  decoded("/" + longest.substr(2) + "/.b", PathKind::kTooLong);
   decoded("/" + longest + "x/..", PathKind::kMalformed);
   decoded("/" + longest + "x/%zz", PathKind::kMalformed);
   decoded("/" + longest + "/" + longest + "/../a", PathKind::kMalformed);
