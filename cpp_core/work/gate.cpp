@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <thread>
 
 namespace hrmr::work {
 namespace {
@@ -61,15 +62,32 @@ bool Gate::announce() {
   return (before & kClosed) != 0 && (before & kSubmittersMask) == 0;
 }
 
+// Where the count is 0, somebody has taken us off it and leaves a token; but another worker, that
+// has announced itself meanwhile, may take it for its own and leave its count to us. So both are
+// looked at until one is there: who has a job must not wait for a wake-up.
 void Gate::withdraw() {
-  uint64_t seen = state_.load(std::memory_order_relaxed);
-  while ((seen & kSleepersMask) != 0) {
-    if (state_.compare_exchange_weak(seen, seen - kSleeper, std::memory_order_acq_rel)) return;
-  }
-  take_token();  // somebody is waking us, or has: the token is there or comes within moments
+  while (!take_count() && !try_take_token()) std::this_thread::yield();
 }
 
-void Gate::sleep() { take_token(); }
+bool Gate::take_count() {
+  uint64_t seen = state_.load(std::memory_order_relaxed);
+  while ((seen & kSleepersMask) != 0) {
+    if (state_.compare_exchange_weak(seen, seen - kSleeper, std::memory_order_acq_rel)) return true;
+  }
+  return false;
+}
+
+bool Gate::try_take_token() {
+  uint32_t tokens = tokens_.load(std::memory_order_relaxed);
+  while (tokens != 0) {
+    if (tokens_.compare_exchange_weak(tokens, tokens - 1, std::memory_order_acquire)) return true;
+  }
+  return false;
+}
+
+void Gate::sleep() {
+  while (!try_take_token()) futex_wait(tokens_, 0);
+}
 
 void Gate::wake_one() { wake(1); }
 
@@ -87,18 +105,6 @@ void Gate::wake(uint64_t sleepers_max) {
   } while (!state_.compare_exchange_weak(seen, seen - taken, std::memory_order_acq_rel));
   tokens_.fetch_add(static_cast<uint32_t>(taken), std::memory_order_release);
   futex_wake(tokens_, static_cast<int>(taken));
-}
-
-void Gate::take_token() {
-  uint32_t tokens = tokens_.load(std::memory_order_relaxed);
-  for (;;) {
-    if (tokens == 0) {
-      futex_wait(tokens_, 0);
-      tokens = tokens_.load(std::memory_order_relaxed);
-    } else if (tokens_.compare_exchange_weak(tokens, tokens - 1, std::memory_order_acquire)) {
-      return;
-    }
-  }
 }
 
 }  // namespace hrmr::work

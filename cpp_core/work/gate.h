@@ -12,7 +12,7 @@
 // load on both sides, costs the same on x86, and the thread sanitizer does not understand it.)
 //
 // Who wakes a sleeper takes it off the count first and then leaves a token; each announced worker
-// either takes itself off again (withdraw) or takes a token. So a burst of submits to a worker that
+// takes one off the count again (withdraw) or takes a token. So a burst of submits to a worker that
 // has not got the processor yet makes one system call, not one for each.
 //
 // Threads: any.
@@ -48,7 +48,8 @@ class Gate {
 
  private:
   void wake(uint64_t sleepers_max);
-  void take_token();
+  bool take_count();  // this announced worker's, or another's, which is the same
+  bool try_take_token();
 
   // Bits 0-15: announced sleepers. Bits 16-47: submitters inside. Bit 63: closed.
   alignas(64) std::atomic<uint64_t> state_{0};
