@@ -74,7 +74,9 @@ void Shard::listen(Fd listening) {
 }
 
 void Shard::adopt(Fd fd, const net::Peer& peer) {
-  loop_.post(*new Errand([this, raw = fd.release(), peer] { on_accepted(Fd(raw), peer); }));
+  // Shared, because a std::function must be copyable; closed also when it is not delivered.
+  auto shared = std::make_shared<Fd>(std::move(fd));
+  loop_.post(*new Errand([this, shared, peer] { on_accepted(std::move(*shared), peer); }));
 }
 
 void Shard::publish(const modules::Publication& change,

@@ -64,15 +64,6 @@ int throw_in_the_middle(const hrmr_request*, hrmr_reply* reply, void*) {
   begin(reply);
   throw 42;
 }
-int drop_it(const hrmr_request*, hrmr_reply* reply, void*) {
-  hrmr_reply* deferred = host().defer(reply);
-  host().stream(deferred, -1);
-  host().write(deferred, HRMR_BYTES("half\n"));
-  host().flush(deferred, 0);
-  host().drop(deferred);
-  return HRMR_OK;
-}
-
 int wait_in_the_middle(const hrmr_request*, hrmr_reply* reply, void* context) {
   const auto& stage = *static_cast<Stage*>(context);
   begin(reply);
@@ -102,8 +93,8 @@ std::vector<Spec> specs(Stage& stage) {
           {"GET /failed", Run::kPool, say_failed, nullptr, RouteFraming::kHttp},
           {"GET /returned", Run::kPool, return_failed, nullptr, RouteFraming::kHttp},
           {"GET /thrown", Run::kPool, throw_in_the_middle, nullptr, RouteFraming::kHttp},
-          {"GET /dropped", Run::kPool, drop_it, nullptr, RouteFraming::kHttp},
-          {"GET /inlinedropped", Run::kInline, drop_it, nullptr, RouteFraming::kHttp},
+          {"GET /dropped", Run::kPool, drop_midway, nullptr, RouteFraming::kHttp},
+          {"GET /inlinedropped", Run::kInline, drop_midway, nullptr, RouteFraming::kHttp},
           {"GET /wait", Run::kPool, wait_in_the_middle, &stage, RouteFraming::kHttp},
           {"GET /elsewhere", Run::kInline, wait_elsewhere, &stage, RouteFraming::kHttp},
           {"GET /file", Run::kInline, send_file, &stage, RouteFraming::kHttp},

@@ -46,6 +46,17 @@ inline int say(const hrmr_request* request, hrmr_reply* reply, void* context) {
   return host.write(reply, HRMR_BYTES("\n"));
 }
 
+// Defers, sends a first piece of the reply, and drops it.
+inline int drop_midway(const hrmr_request*, hrmr_reply* reply, void*) {
+  const hrmr_host& host = server::host_table();
+  hrmr_reply* deferred = host.defer(reply);
+  host.stream(deferred, -1);
+  host.write(deferred, HRMR_BYTES("half"));
+  host.flush(deferred, 0);
+  host.drop(deferred);
+  return HRMR_OK;
+}
+
 struct Spec {
   const char* prefix;
   Run run;

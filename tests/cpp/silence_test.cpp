@@ -97,15 +97,6 @@ int fail_at_once(const hrmr_request*, hrmr_reply* reply, void*) {
   host().write(reply, HRMR_BYTES("half"));
   return HRMR_FAILED;
 }
-int drop_in_the_middle(const hrmr_request*, hrmr_reply* reply, void*) {
-  hrmr_reply* deferred = host().defer(reply);
-  host().stream(deferred, -1);
-  host().write(deferred, HRMR_BYTES("half"));
-  host().flush(deferred, 0);
-  host().drop(deferred);
-  return HRMR_OK;
-}
-
 std::vector<Spec> specs(Goods& goods) {
   return {{"COUNT", Run::kPool, count, nullptr},
           {"COUNT-LATER", Run::kInline, count_later, nullptr},
@@ -118,8 +109,8 @@ std::vector<Spec> specs(Goods& goods) {
           {"RAW:", Run::kPool, count, nullptr, RouteFraming::kRaw},
           {"FAIL-MIDDLE", Run::kPool, fail_in_the_middle, nullptr},
           {"FAIL-AT-ONCE", Run::kPool, fail_at_once, nullptr},
-          {"FAIL-DROP", Run::kPool, drop_in_the_middle, nullptr},
-          {"FAIL-INLINE-DROP", Run::kInline, drop_in_the_middle, nullptr},
+          {"FAIL-DROP", Run::kPool, drop_midway, nullptr},
+          {"FAIL-INLINE-DROP", Run::kInline, drop_midway, nullptr},
           {"IN ", Run::kInline, say, "inline "},
           {"POOL ", Run::kPool, say, "pooled "}};
 }

@@ -113,15 +113,6 @@ int fail_before_first_piece(const hrmr_request*, hrmr_reply* reply, void*) {
   return host().fail(reply, 503, HRMR_BYTES("not now"));
 }
 
-int drop_midway(const hrmr_request*, hrmr_reply* reply, void*) {
-  hrmr_reply* deferred = host().defer(reply);
-  host().stream(deferred, -1);
-  host().write(deferred, HRMR_BYTES("half"));
-  host().flush(deferred, 0);
-  host().drop(deferred);
-  return HRMR_OK;
-}
-
 // 64 KiB pieces, without waiting, until the peer has taken none for a second: before that it may be
 // the loop that is behind. Then waits until it has caught up.
 int push_until_busy(const hrmr_request*, hrmr_reply* reply, void* context) {
