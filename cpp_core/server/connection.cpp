@@ -270,16 +270,11 @@ void Connection::abort() {
 // does, and leaves to the peer what the kernel holds for it.
 void Connection::break_off() {
   const bool is_half = stream_.pieces != nullptr || !stream_.output.is_empty();
-  if (stream_.aborts || (is_half && ends_with_close())) {
+  if (stream_.aborts || (is_half && stream_.ends_with_close)) {
     abort();
   } else {
     destroy();
   }
-}
-
-// Lines may mean anything; all but the first HTTP, and Redis' protocol, say how long an answer is.
-bool Connection::ends_with_close() const {
-  return stream_.protocol == Protocol::kHttp ? stream_.is_old_http : !stream_.session.speaks_resp;
 }
 
 void Connection::release_buffers() {

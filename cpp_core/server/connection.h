@@ -66,7 +66,6 @@ class Connection final : public net::Source,
   void linger();
   void discard();
   const Timeouts& timeouts() const;
-  bool ends_with_close() const;
   void arm_timer();
   void note_rest();
   void note_sent();

@@ -179,8 +179,6 @@ Step Dispatcher::frame(Stream& stream) {
     stream.framer.reset();
     begin_request(stream.session, exchange.request);
   }
-  stream.is_old_http =
-      exchange.request.framing == Framing::kHttp && exchange.request.http_minor == 0;
   exchange.headers = headers_.items;
   exchange.header_count = exchange.request.framing == Framing::kHttp ? headers_.count : 0;
   return route(stream, exchange);
@@ -206,6 +204,10 @@ Step Dispatcher::route(Stream& stream, const Exchange& framed) {
   if (is_call_of_other_site(exchange)) match = {};
   if (route_admin(stream, exchange, match, step)) return step;
   exchange.route = match.route;
+  const bool has_length = request.framing == Framing::kHttp
+                              ? request.http_minor != 0
+                              : request.form != wire::ValueForm::kNone;
+  if (!has_length) stream.ends_with_close = true;
   const bool is_no_route = request.framing == Framing::kLine && !request.name.empty();
   if (is_no_route && !wire::is_balanced(request.bytes))
     return refuse(stream, wire::kUnbalancedReply);

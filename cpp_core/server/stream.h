@@ -50,8 +50,9 @@ struct Stream {
   // A raw route took its first bytes, which a web page may have sent: it goes on as raw requests
   // only, so that no part of a page's request is read as a command.
   bool takes_raw_only = false;
-  // HTTP/1.0, where the end of an answer may be that of the connection.
-  bool is_old_http = false;
+  // It has had an answer whose end may be that of the connection: to HTTP/1.0, or to a line or raw
+  // request that no command took. Lengths and chunks tell of the others.
+  bool ends_with_close = false;
   bool at_end = false;       // the peer has sent its last byte
   bool is_away = false;      // a batch or a command is under way: the input is not touched
   bool closes = false;       // nothing more is read as a request; close when the output is sent

@@ -231,3 +231,15 @@ TEST_CASE("a drain that is over cuts off the answer that its client has not read
     check_is_cut(ended, what);
   }
 }
+
+TEST_CASE("a line's file is cut with a reset also where commands came before it") {
+  Stage stage;
+  const Running running(specs(stage));
+  Client client = running.client();
+  client.send("*1\r\n$4\r\nPING\r\n");
+  CHECK(client.line() == "+PONG\r\n");
+  send(client, "FILE");
+  REQUIRE(client.skip(64 * 1024));
+  stage.shorten();
+  CHECK(read_to_end(client).error == ECONNRESET);
+}
