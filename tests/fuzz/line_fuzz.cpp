@@ -72,9 +72,13 @@ void check_opening(std::string_view input, size_t line_bytes_max) {
   if (decided != Opening::kNeedMore && step == 1) HRMR_CHECK(at_end == decided);
   const std::string_view line = wire::first_line(input);
   HRMR_CHECK(line.size() <= input.size() && line.find('\n') == std::string_view::npos);
-  // A browser's request is never taken for a line of text.
+  // A browser's request is never taken for a line of text. Of one that is longer than the bound the
+  // version is not looked at, so that a line route may claim it; it is then refused as too long.
   const bool is_http = line.size() > 9 && line.substr(line.size() - 9) == " HTTP/1.1";
-  if (is_http) HRMR_CHECK(at_end != Opening::kLine && at_end != Opening::kHttpLike);
+  const bool is_within = input.substr(0, line_bytes_max).find('\n') != std::string_view::npos ||
+                         input.size() < line_bytes_max;
+  if (is_http) HRMR_CHECK(at_end != Opening::kLine);
+  if (is_http && is_within) HRMR_CHECK(at_end != Opening::kHttpLike);
 }
 
 }  // namespace
