@@ -97,6 +97,12 @@ int flush_stream(hrmr_reply& reply, uint32_t wait_ms) {
     return refuse(reply, HRMR_BAD_ARGUMENT, "a flush was refused: stream was not called");
   }
   if (reply.writer.has_failed()) return HRMR_TOO_LATE;
+  // Nobody reads it, so nothing would ever hold its handler back.
+  if (reply.writer.is_silent()) {
+    reply.writer.end_piece();
+    reply.channel->close();
+    return HRMR_GONE;
+  }
   const Destination to = destination_of(reply);
   Output& output = reply.writer.output();
   // The loop itself would wait for ever: it is the one that sends.

@@ -372,7 +372,7 @@ void ReplyWriter::end_piece() {
 
 void ReplyWriter::piece_is_gone() {
   start_ = body_start_ = files_start_ = 0;
-  has_sent_ = !facts_.is_silent;
+  has_sent_ = true;
 }
 
 void ReplyWriter::finish_stream() {

@@ -75,8 +75,9 @@ class ReplyWriter {
   // The reply leaves in pieces from now on. `length`: of the whole body; negative: not known, so it
   // is sent in chunks (RFC 9112 section 7.1), or to HTTP/1.0 until the close. Before the body.
   WriteResult begin_stream(int64_t length);
-  // Frames what was written since the last piece. All of `out` is then taken away, which
-  // piece_is_gone is told. From the first piece on an error can only break the connection off.
+  // Frames what was written since the last piece, or drops it if the reply is silent. Of others all
+  // of `out` is then taken away, which piece_is_gone is told. From the first piece that was, an
+  // error can only break the connection off.
   void end_piece();
   void piece_is_gone();
   Output& output() { return out_; }
@@ -92,6 +93,7 @@ class ReplyWriter {
   void finish_whole();
   // Whether the client gets it at all (CLIENT REPLY), instead of what the facts said.
   void set_silent(bool is_silent) { facts_.is_silent = is_silent; }
+  bool is_silent() const { return facts_.is_silent; }
   // Instead of that: drops what was written and takes nothing more. `out` may then be used by
   // others.
   void abandon();
@@ -139,7 +141,7 @@ class ReplyWriter {
   bool finished_ = false;
   bool is_streamed_ = false;
   bool is_chunked_ = false;
-  bool has_sent_ = false;  // a piece that had something in it: silent ones have not
+  bool has_sent_ = false;  // a piece
   bool aborts_ = false;
   bool has_refused_ = false;
 };

@@ -108,7 +108,7 @@ enum {
   HRMR_CONFLICT = 5,
   /* 1.2, flush: the peer has not yet read enough of what was sent. Nothing is lost. */
   HRMR_BUSY = 6,
-  /* 1.2, flush: the connection is closed; nothing more reaches the peer. */
+  /* 1.2, flush: the connection is closed, or its client wants no answer: nothing reaches it. */
   HRMR_GONE = 7
 };
 
@@ -339,7 +339,8 @@ typedef struct hrmr_host {
    * `flush` sends what was written since the last one, as one chunk. While the peer has more than
    * 1 MiB unread it waits, at most `wait_ms`, and then is HRMR_BUSY: nothing was sent, what was
    * written stays, flush again later. 0 does not wait, nor does a flush on an event loop's thread.
-   * HRMR_GONE: the client has gone; stop, and return or complete as usual.
+   * HRMR_GONE: the client has gone, or has said that it wants no answer (CLIENT REPLY); stop, and
+   * return or complete as usual.
    *
    * The end of the handler, or `complete`, ends the reply and sends what is left. What fails after
    * the first flush (fail, drop, a handler that returns an error, a body shorter than `length`)
