@@ -61,7 +61,7 @@ bool Dispatcher::route_command(Stream& stream, const Exchange& exchange, Step& s
   } else if (wire::is_balanced(line)) {
     step = answer_word(stream, exchange.request);
   } else {
-    step = refuse(stream, wire::kUnbalancedReply);
+    step = refuse(stream, wire::kUnbalancedReply, exchange.request.is_silent);
   }
   return true;
 }

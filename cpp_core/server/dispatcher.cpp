@@ -47,7 +47,7 @@ Dispatcher::~Dispatcher() = default;
 
 Step Dispatcher::next(Stream& stream) {
   if (stream.resting != nullptr) return take_up(stream);
-  if (!stream.late_reply.empty()) return say_late(stream);
+  if (!stream.late_reply.empty() || stream.is_refused) return say_late(stream);
   const Step chosen = choose_framing(stream);
   if (chosen == Step::kDone) return frame(stream);
   if (chosen == Step::kNeedMore) return need_more(stream);
@@ -97,7 +97,7 @@ Step Dispatcher::choose_framing(Stream& stream) {
       return Step::kDone;
     }
   }
-  if (stream.takes_raw_only) return refuse(stream, wire::kRawOnlyReply);
+  if (stream.takes_raw_only) return refuse(stream, wire::kRawOnlyReply, false);
   if (stream.framer.get() != nullptr) return Step::kDone;
   if (input.front() == '*') {
     stream.protocol = Protocol::kText;
@@ -126,7 +126,7 @@ Step Dispatcher::choose_opening(Stream& stream, std::string_view input) {
     case wire::Opening::kForeign:
       return Step::kForeign;
     case wire::Opening::kBinary:
-      return refuse(stream, wire::kBinaryReply);
+      return refuse(stream, wire::kBinaryReply, false);
     case wire::Opening::kHttp:
       stream.protocol = Protocol::kHttp;
       stream.framer.choose(Framing::kHttp, frame_limits_);
@@ -168,7 +168,7 @@ Step Dispatcher::frame(Stream& stream) {
       stream.late_reply = frame.reply;
       return send_off(stream);
     case wire::FrameKind::kRefused:
-      return refuse(stream, stream.session.reply_of(frame));
+      return refuse(stream, stream.session.reply_of(frame), stream.session.take_silence());
     case wire::FrameKind::kRequest:
       break;
   }
@@ -209,8 +209,9 @@ Step Dispatcher::route(Stream& stream, const Exchange& framed) {
                               : request.form != wire::ValueForm::kNone;
   if (!has_length) stream.ends_with_close = true;
   const bool is_no_route = request.framing == Framing::kLine && !request.name.empty();
-  if (is_no_route && !wire::is_balanced(request.bytes))
-    return refuse(stream, wire::kUnbalancedReply);
+  if (is_no_route && !wire::is_balanced(request.bytes)) {
+    return refuse(stream, wire::kUnbalancedReply, request.is_silent);
+  }
   const bool is_pooled =
       match.route != nullptr && match.mark == RouteMark::kNone && match.route->run != Run::kInline;
   if (is_pooled && (stream.batch == nullptr || stream.batch->where() == match.route->run)) {
@@ -449,8 +450,10 @@ Step Dispatcher::fail(Stream& stream, const wire::Request& request, int status,
   return stream.closes ? Step::kClosing : Step::kDone;
 }
 
-// A protocol error: one answer, then the end. What follows is never read as another protocol.
-Step Dispatcher::refuse(Stream& stream, std::string_view reply) {
+// A protocol error: one answer, or none to who wants none, then the end. What follows is never read
+// as another protocol.
+Step Dispatcher::refuse(Stream& stream, std::string_view reply, bool is_silent) {
+  if (is_silent) reply = {};
   while (stream.resting != nullptr) recycle_resting(stream);
   if (stream.batch != nullptr) {
     stream.late_reply = reply;
@@ -473,11 +476,12 @@ void Dispatcher::time_out(Stream& stream, bool is_body) {
   }
   const wire::Framer* const framer = stream.framer.get();
   if (framer != nullptr && framer->framing() == Framing::kResp) {
-    (void)refuse(stream, kRespTimeoutReply);
+    (void)refuse(stream, kRespTimeoutReply, stream.session.take_silence());
     return;
   }
   const auto verdict = is_body ? wire::Verdict::kBodyTimeout : wire::Verdict::kHeadTimeout;
-  (void)refuse(stream, is_http ? wire::refused(verdict).reply : wire::kLineTimeoutReply);
+  (void)refuse(stream, is_http ? wire::refused(verdict).reply : wire::kLineTimeoutReply,
+               stream.session.take_silence());
 }
 
 void Dispatcher::unpin_all(Batch& batch, const Exchange* except) {

@@ -180,7 +180,7 @@ class Dispatcher {
   void go_on(Stream& stream, Batch& batch);
   void refuse_batch(Stream& stream, Batch& batch);
   Step fail(Stream& stream, const wire::Request& request, int status, std::string_view message);
-  Step refuse(Stream& stream, std::string_view reply);
+  Step refuse(Stream& stream, std::string_view reply, bool is_silent);
   Step run_command(Stream& stream, const Command& command);
   Step start_reload(Stream& stream, std::string_view names, ReloadWording wording);
   bool may_administer(Stream& stream, const wire::Request& request, std::string_view word);

@@ -251,3 +251,44 @@ TEST_CASE("a silenced one that fails has sent nothing that could be half, and br
     CHECK(contains(running.take_log(), "the handler of 'FAIL-") != is_told);
   }
 }
+
+TEST_CASE("a protocol error is silenced as an answer is, and ends the connection") {
+  Goods goods;
+  const Running running(specs(goods));
+  const std::string ping = "*1\r\n$4\r\nPING\r\n";
+  for (const std::string bad : {"*x\r\n", "*1\r\nPING\r\n", "PING \"x\r\n", "RELOAD 'x\r\n"}) {
+    CAPTURE(bad);
+    CHECK(ask(running, reply_mode("OFF") + bad + ping) == "");
+    CHECK(ask(running, reply_mode("SKIP") + bad + ping) == "");
+    // Behind a batch, which is answered.
+    CHECK(ask(running, "POOL 1\n" + reply_mode("OFF") + "POOL 2\n" + bad + ping) == "pooled 1\n");
+    CHECK(ask(running, reply_mode("SKIP") + "POOL 1\nPOOL 2\n" + reply_mode("SKIP") + bad + ping) ==
+          "pooled 2\n");
+    const std::string said = ask(running, reply_mode("SKIP") + "POOL 1\n" + bad + ping);
+    CHECK(said.substr(0, 21) == "-ERR Protocol error: ");
+    CHECK(ask(running, reply_mode("OFF") + reply_mode("ON") + bad + ping) == "+OK\r\n" + said);
+  }
+}
+
+TEST_CASE("nor is one who wants no answer told that a request did not come in time") {
+  Goods goods;
+  server::Options options;
+  options.timeouts.head_ms = options.timeouts.body_ms = 1500;
+  const Running running(specs(goods), options);
+  const std::string halves[] = {"POOL 1", "*1\r\n$4\r\nPI"};
+  std::vector<Client> silenced, skipped, heard;
+  for (const std::string& half : halves) {
+    silenced.push_back(running.client());
+    silenced.back().send(reply_mode("OFF") + half);
+    skipped.push_back(running.client());
+    skipped.back().send(reply_mode("SKIP") + half);
+    heard.push_back(running.client());
+    heard.back().send(reply_mode("OFF") + reply_mode("ON") + half);
+  }
+  for (size_t i = 0; i < std::size(halves); ++i) {
+    CAPTURE(halves[i]);
+    CHECK(silenced[i].rest() == "");
+    CHECK(skipped[i].rest() == "");
+    CHECK(contains(heard[i].rest(), " in time"));
+  }
+}
