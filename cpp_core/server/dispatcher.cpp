@@ -104,6 +104,8 @@ Step Dispatcher::choose_framing(Stream& stream) {
     stream.framer.choose(Framing::kResp, frame_limits_);
     return Step::kDone;
   }
+  // Perhaps half of an empty line, which chooses nothing: behind it an array may begin.
+  if (input == "\r") return Step::kNeedMore;
   if (stream.protocol == Protocol::kUndecided) return choose_opening(stream, input);
   stream.framer.choose(Framing::kLine, frame_limits_);
   return Step::kDone;

@@ -89,6 +89,24 @@ TEST_CASE("a bare word is a command only after its quiet, and only alone") {
   CHECK(bench.control.shutdowns == 1);
 }
 
+TEST_CASE("an empty line that comes in two parts does not choose the protocol of what follows") {
+  for (const std::string before : {"", "PING\r\n", "*1\r\n$4\r\nPING\r\n"}) {
+    CAPTURE(before);
+    Bench bench;
+    std::string answers;
+    if (!before.empty()) {
+      CHECK(bench.send(before) == Step::kDone);
+      answers = "+PONG\r\n";
+    }
+    CHECK(bench.send("\r") == Step::kNeedMore);
+    CHECK(bench.send("\n*1\r\n$4\r\nPING\r\n") == Step::kDone);
+    CHECK(bench.stream.output.view() == answers + "+PONG\r\n");
+    CHECK(bench.send("\r") == Step::kNeedMore);
+    CHECK(bench.send("ECHO 1\n") == Step::kDone);
+    CHECK(bench.stream.output.view() == answers + "+PONG\r\n$1\r\n1\r\n");
+  }
+}
+
 TEST_CASE("AUTH opens the built-in commands, wrong ones close at the third") {
   Options options;
   options.admin.token = "0123456789abcdef";
