@@ -7,16 +7,36 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "modules/route_table.h"
 #include "server/host_table.h"
+#include "wire/request.h"
 
 namespace hrmr::fuzz {
 
-enum class Act : uint8_t { kSay, kSayMuch, kSayFile, kClose, kDefer, kFail, kStream, kStreamFail };
+enum class Act : uint8_t {
+  kSay,
+  kSayMuch,
+  kSayFile,
+  kClose,
+  kDefer,
+  kFail,
+  kStream,
+  kStreamFail,
+  // Inline ones that have themselves called again on the pool.
+  kMove,
+  kMoveDefer,
+  kMoveStream,
+  // Of commands.
+  kSayNil,
+  kSayError,
+  kHalf,
+};
 
 struct Part {
   const char* prefix;
@@ -25,25 +45,51 @@ struct Part {
   Act act;
 };
 
-// What the modules have registered. The prefixes of one framing do not begin each other.
+// What the modules have registered. The prefixes of one framing do not begin each other. A
+// command's is its name.
 const std::vector<Part>& parts();
 const Part* part_of(modules::RouteFraming framing, std::string_view bytes);
 // Of an HTTP request of that method, for that path; a HEAD goes to a GET that is closer.
 const Part* http_part_of(const std::string& method, const std::string& path);
+const Part* command_part_of(std::string_view name);
+// A route's handler that gives no answer.
+inline bool fails(const Part& part) {
+  return part.act == Act::kFail || part.act == Act::kStreamFail;
+}
+inline bool defers(const Part& part) {
+  return part.act == Act::kDefer || part.act == Act::kMoveDefer;
+}
 // The body of the reply to that request, when its handler has its way.
 std::string answer_to(const Part& part, std::string_view bytes);
 
+// Of each command.
+inline constexpr size_t kArgumentsMax = 4;
+size_t arguments_min(const Part& part);
+
+// What a command makes of its arguments.
+struct Value {
+  const Part* part = nullptr;
+  size_t count = 0;
+  uint32_t hash = 0;
+};
+// `arguments`: without the name.
+Value value_of(const Part& part, std::span<const wire::Text> arguments);
+// The reply with it; with the error, if the command fails.
+std::string answer_to(const Value& value, wire::ValueForm form);
+std::string error_text(std::string_view code, std::string_view message, wire::ValueForm form);
+
 // Replies that were deferred, the oldest first.
 struct Shelved {
-  hrmr_reply* reply;
-  std::string text;  // that is not written yet
+  hrmr_reply* reply = nullptr;
+  std::string text;            // that is not written yet
+  std::optional<Value> value;  // there: instead
   bool streams = false;
 };
 struct Shelf {
   std::deque<Shelved> replies;
   bool completes_at_once = false;
 
-  void put(hrmr_reply* reply, std::string text);
+  void put(Shelved shelved);
   void answer(bool newest);
   void send_piece();  // of the oldest
   void drop();
@@ -62,6 +108,7 @@ class Generation {
     Shelf* shelf;
   };
   static int handle(const hrmr_request* request, hrmr_reply* reply, void* context);
+  static int call(const hrmr_call* call, hrmr_reply* reply, void* context);
 
   modules::Module module_;
   std::vector<std::unique_ptr<Role>> roles_;

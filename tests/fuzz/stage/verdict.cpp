@@ -9,12 +9,12 @@
 #include "../framer_feed.h"
 #include "base/check.h"
 #include "base/text.h"
-#include "server/built_in.h"
+#include "generation.h"
+#include "replies.h"
+#include "server/exchange.h"
+#include "text_verdict.h"
 #include "wire/arguments.h"
 #include "wire/first_line.h"
-#include "wire/http1_verdict.h"
-#include "wire/http_texts.h"
-#include "wire/line_framer.h"
 
 namespace hrmr::fuzz {
 namespace {
@@ -22,177 +22,6 @@ namespace {
 using modules::RouteFraming;
 
 constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
-
-// A refusal as it is sent.
-std::string dated(std::string_view reply) {
-  char date[29];
-  wire::format_http_date(kWallS, date);
-  ByteBuffer out;
-  wire::append_dated(out, reply, {date, sizeof date});
-  return std::string(out.view());
-}
-
-// Reads what the peer took, reply by reply.
-class Replies {
- public:
-  Replies(std::string_view taken, const Disturbances& disturbances, bool may_end_early)
-      : rest_(taken), disturbances_(disturbances), may_end_early_(may_end_early) {}
-
-  // The connection ended here, and was allowed to.
-  bool has_ended() const { return has_ended_; }
-  bool is_empty() const { return rest_.empty(); }
-  const Disturbances& disturbances() const { return disturbances_; }
-  bool may_end_early() const { return may_end_early_; }
-  // What follows is not judged.
-  void give_up() {
-    has_ended_ = has_given_up_ = true;
-    rest_ = {};
-  }
-  bool has_given_up() const { return has_given_up_; }
-
-  bool skip(std::string_view text) {
-    if (!starts_with(rest_, text)) return false;
-    rest_.remove_prefix(text.size());
-    return true;
-  }
-  // Up to and with `mark`. Empty: it is cut off, which must have been allowed.
-  std::string_view take_rest() { return std::exchange(rest_, {}); }
-  std::string_view take_to(std::string_view mark) {
-    const size_t at = rest_.find(mark);
-    if (at == std::string_view::npos) return cut_off();
-    return take(at + mark.size());
-  }
-  std::string_view take(size_t bytes) {
-    if (bytes > rest_.size()) return cut_off();
-    const std::string_view text = rest_.substr(0, bytes);
-    rest_.remove_prefix(bytes);
-    return text;
-  }
-  // The answer to who was too slow, which ends the connection; or its beginning, if it may end
-  // early.
-  bool skip_timeout() {
-    if (disturbances_.passed_ms < kTimeoutMs) return false;
-    for (const std::string& text : {dated(wire::refused(wire::Verdict::kHeadTimeout).reply),
-                                    dated(wire::refused(wire::Verdict::kBodyTimeout).reply),
-                                    std::string(wire::kLineTimeoutReply)}) {
-      if (skip(text)) return true;
-      if (may_end_early_ && !rest_.empty() && starts_with(text, rest_)) return skip(rest_);
-    }
-    return false;
-  }
-  // Exactly that, or, if it may end early, less.
-  void take_all(std::string_view text) {
-    if (skip(text)) return;
-    HRMR_CHECK(starts_with(text, rest_));
-    static_cast<void>(cut_off());
-  }
-
- private:
-  std::string_view cut_off() {
-    HRMR_CHECK(may_end_early_);
-    has_ended_ = true;
-    rest_ = {};
-    return {};
-  }
-
-  std::string_view rest_;
-  const Disturbances& disturbances_;
-  bool may_end_early_;
-  bool has_ended_ = false;
-  bool has_given_up_ = false;
-};
-
-bool fails(const Part& part) { return part.act == Act::kFail || part.act == Act::kStreamFail; }
-
-// ---- lines
-
-bool is_word(std::string_view line, std::string_view word) {
-  return equals_ignoring_case(line, word);
-}
-
-bool begins_with_word(std::string_view line, std::string_view word) {
-  return is_word(line.substr(0, line.find(' ')), word);
-}
-
-void check_reload(std::string_view reply, bool is_local) {
-  if (starts_with(reply, "ERR RELOAD takes at most")) return;
-  if (is_local) {
-    HRMR_CHECK(reply == kReloadAnswer);
-  } else {
-    HRMR_CHECK(starts_with(reply, "ERR RELOAD is taken from this machine only"));
-  }
-}
-
-// What a handler may be replaced by, if the script has given a reason.
-void check_substitute(std::string_view reply, const Part* part, const Disturbances& disturbances) {
-  if (starts_with(reply, "ERR no route for '")) {
-    HRMR_CHECK(part == nullptr || disturbances.has_removed);
-  } else if (starts_with(reply, "503 ")) {
-    HRMR_CHECK(disturbances.has_refused);
-  } else if (starts_with(reply, "ERR module 'spec' dropped the request")) {
-    HRMR_CHECK(disturbances.has_dropped && part != nullptr && part->act == Act::kDefer);
-  } else {
-    HRMR_CHECK(reply == "ERR module 'spec' failed\n");
-    HRMR_CHECK(part != nullptr && fails(*part));
-  }
-}
-
-// Arrays, and the commands that Redis' clients send: their answers are other tests' business.
-bool is_of_redis(std::string_view line) {
-  if (line.front() == '*') return true;
-  for (const std::string_view word : {"CLOSE", "SHUTDOWN"}) {
-    if (is_word(line, word)) return false;
-  }
-  for (const std::string_view word : {"RELOAD", "AUTH"}) {
-    if (begins_with_word(line, word)) return false;
-  }
-  char buffer[64];
-  return server::find_built_in(wire::first_word(line, buffer)) != nullptr;
-}
-
-// True: the connection ends behind it.
-bool check_line(std::string_view line, Replies& replies, bool is_local) {
-  const Part* part = part_of(RouteFraming::kLine, line);
-  if (part == nullptr && is_of_redis(line)) {
-    replies.give_up();
-    return true;
-  }
-  if (is_word(line, "CLOSE")) return true;
-  if (replies.skip_timeout()) return true;
-  const std::string_view reply = replies.take_to("\n");
-  if (replies.has_ended()) return true;
-  if (begins_with_word(line, "RELOAD")) {
-    check_reload(reply, is_local);
-    return false;
-  }
-  if (begins_with_word(line, "AUTH")) {
-    HRMR_CHECK(starts_with(reply, "ERR there is no admin token"));
-    return false;
-  }
-  if (is_word(line, "SHUTDOWN")) {
-    HRMR_CHECK(starts_with(reply, is_local ? "OK shutting down\n" : "ERR SHUTDOWN is taken"));
-    return is_local;
-  }
-  if (reply == wire::kUnbalancedReply) {
-    HRMR_CHECK(!wire::is_balanced(line));
-    HRMR_CHECK(part == nullptr || replies.disturbances().has_removed);
-    return true;
-  }
-  if (part != nullptr && !fails(*part) && reply == answer_to(*part, line)) {
-    return part->act == Act::kClose;
-  }
-  check_substitute(reply, part, replies.disturbances());
-  return false;
-}
-
-void check_lines(const Outcome& outcome, Replies& replies, bool is_local) {
-  for (const Seen& seen : outcome.requests) {
-    if (replies.may_end_early() && replies.is_empty()) return;
-    if (check_line(seen.bytes, replies, is_local)) return;
-  }
-  if (replies.skip_timeout()) return;
-  if (outcome.is_refused) replies.take_all(outcome.reply);
-}
 
 // ---- HTTP
 
@@ -244,18 +73,17 @@ bool read_response(Replies& replies, bool has_body, Response& response) {
   return !replies.may_end_early();
 }
 
+void check_body(const Seen& seen, const Response& response, const std::string& expected) {
+  if (response.has_length) HRMR_CHECK_EQ(response.length, expected.size());
+  HRMR_CHECK(seen.head_only || response.body == expected);
+}
+
 void check_response(const Seen& seen, const Response& response, const Disturbances& disturbances) {
   const Part* part = http_part_of(seen.method, seen.path);
   switch (response.status) {
-    case 200: {
+    case 200:
       HRMR_CHECK(part != nullptr && !fails(*part));
-      const std::string expected = answer_to(*part, seen.bytes);
-      if (response.has_length) HRMR_CHECK_EQ(response.length, expected.size());
-      HRMR_CHECK(seen.head_only || response.body == expected);
-      return;
-    }
-    case 403:
-      HRMR_CHECK(starts_with(seen.path, "/call/"));
+      check_body(seen, response, answer_to(*part, seen.bytes));
       return;
     case 404:
     case 405:
@@ -267,8 +95,74 @@ void check_response(const Seen& seen, const Response& response, const Disturbanc
     default:
       HRMR_CHECK_EQ(response.status, 500);
       HRMR_CHECK(part != nullptr);
-      HRMR_CHECK(fails(*part) || (part->act == Act::kDefer && disturbances.has_dropped));
+      HRMR_CHECK(fails(*part) || (defers(*part) && disturbances.has_dropped));
   }
+}
+
+// ---- calls by HTTP
+
+constexpr std::string_view kCallFolder = "/call/";
+
+bool is_call(const Seen& seen) { return starts_with(seen.path, kCallFolder); }
+
+const Part* called_part(const Seen& seen) {
+  return command_part_of(std::string_view(seen.path).substr(kCallFolder.size()));
+}
+
+struct Answer {
+  int status;
+  std::string body;
+};
+
+Answer error_answer(int status, std::string_view message) {
+  return {status, error_text("ERR", message, wire::ValueForm::kJson)};
+}
+
+// When nothing keeps the command from being called.
+Answer answer_of(const Part& part, std::string body) {
+  wire::Request call;
+  call.framing = wire::Framing::kHttp;
+  call.name = part.prefix;
+  call.body = body;
+  std::vector<wire::Text> all;
+  const std::string_view wrong = wire::read_arguments(call, limits::kRespElementsMax, all);
+  if (!wrong.empty()) return error_answer(400, wrong);
+  const std::span<const wire::Text> arguments = std::span(all).subspan(1);
+  if (arguments.size() < arguments_min(part) || arguments.size() > kArgumentsMax) {
+    return error_answer(400, server::wrong_arity_text(part.prefix));
+  }
+  const bool is_error =
+      part.act == Act::kFail || part.act == Act::kHalf || part.act == Act::kSayError;
+  return {is_error ? 500 : 200, answer_to(value_of(part, arguments), wire::ValueForm::kJson)};
+}
+
+void check_call(const Seen& seen, const Response& response, const Disturbances& disturbances) {
+  if (response.status == 403) return;  // a page of another origin; other tests' business
+  if (seen.method != "POST") {
+    HRMR_CHECK_EQ(response.status, 405);
+    return;
+  }
+  const Part* part = called_part(seen);
+  if (response.status == 404) {
+    HRMR_CHECK(part == nullptr || disturbances.has_removed);
+    HRMR_CHECK(
+        starts_with(response.body, R"({"error":{"code":"ERR","message":"unknown command ')"));
+    return;
+  }
+  HRMR_CHECK(part != nullptr);
+  if (response.status == 503) {
+    HRMR_CHECK(disturbances.has_refused);
+    HRMR_CHECK(starts_with(response.body, R"({"error":{"code":"BUSY","message":")"));
+    return;
+  }
+  const Answer dropped = error_answer(500, "module 'spec' dropped the request without an answer");
+  if (defers(*part) && disturbances.has_dropped && response.body == dropped.body) {
+    HRMR_CHECK_EQ(response.status, dropped.status);
+    return;
+  }
+  const Answer expected = answer_of(*part, seen.body);
+  HRMR_CHECK_EQ(response.status, expected.status);
+  check_body(seen, response, expected.body);
 }
 
 // True: the connection ends behind it.
@@ -281,9 +175,9 @@ bool check_exchange(const Seen& seen, Replies& replies) {
     HRMR_CHECK(response.closes);
     return true;
   }
-  check_response(seen, response, replies.disturbances());
+  (is_call(seen) ? check_call : check_response)(seen, response, replies.disturbances());
   if (!seen.keep_alive) HRMR_CHECK(response.closes);
-  const Part* part = http_part_of(seen.method, seen.path);
+  const Part* part = is_call(seen) ? called_part(seen) : http_part_of(seen.method, seen.path);
   const bool may_close = !seen.keep_alive || seen.http_minor == 0 ||
                          (part != nullptr && part->act == Act::kClose) ||
                          replies.disturbances().has_drained;
@@ -321,37 +215,29 @@ bool depends_on_time(std::string_view sent, const Disturbances& disturbances) {
   return contains_any(upper(sent), {"RELOAD", "CLOSE", "SHUTDOWN"});
 }
 
-// Commands are not modelled here: no verdict on what calls a built-in one, or is a call in form.
-bool may_call_commands(std::string_view sent) {
-  while (!sent.empty()) {
-    const std::string_view line = wire::first_line(sent);
-    const bool is_own_word = is_word(line, "CLOSE") || is_word(line, "SHUTDOWN") ||
-                             begins_with_word(line, "RELOAD") || begins_with_word(line, "AUTH");
-    const bool is_call = server::find_built_in(wire::first_word(line)) != nullptr && !is_own_word;
-    if (is_call || starts_with(line, "*") || !wire::is_balanced(line)) return true;
-    sent.remove_prefix(std::min(sent.find('\n'), sent.size() - 1) + 1);
-  }
-  return false;
-}
-
 wire::FrameLimits frame_limits() {
   wire::FrameLimits limits;
   limits.body_bytes_max = kBodyBytesMax;
   return limits;
 }
 
+// How much has come: of HTTP or else of text.
+struct Progress {
+  size_t requests;
+  bool is_refused;
+  bool operator==(const Progress&) const = default;
+};
+
 // Each reply was there before the peer half-closed, unless that completed a request.
-void check_prompt(const Socket& socket, wire::Framing framing, std::string_view sent,
-                  const Outcome& at_end) {
-  if (socket.taken_before_end == SIZE_MAX) return;
-  const Outcome before = feed(framing, frame_limits(), sent, Cut(), false);
-  if (before.requests.size() != at_end.requests.size()) return;
-  if (before.is_refused != at_end.is_refused) return;
+void check_prompt(const Socket& socket, Progress before, Progress at_end) {
+  if (socket.taken_before_end == SIZE_MAX || before != at_end) return;
   HRMR_CHECK_EQ(socket.taken.size(), socket.taken_before_end);
 }
 
 // What the first line says; kNeedMore: there is no verdict.
 wire::Opening opening_of(std::string_view sent, const Disturbances& disturbances) {
+  // An array is no first line.
+  if (starts_with(sent, "*")) return wire::Opening::kLine;
   const wire::Opening opening = wire::classify_opening(sent, true, frame_limits().line_bytes_max);
   if (opening != wire::Opening::kHttpLike) return opening;
   if (disturbances.has_removed) return wire::Opening::kNeedMore;
@@ -367,7 +253,6 @@ void check_replies(const PeerSeen& peer, const Disturbances& disturbances, bool 
   std::string_view sent = socket.sent.substr(0, socket.arrived);
   if (has_raw && sent.find("RAW ") != std::string_view::npos) return;
   if (depends_on_time(sent, disturbances)) return;
-  if (may_call_commands(sent)) return;
   sent.remove_prefix(wire::leading_empty_lines(sent));
   // A reply that fails behind its first piece breaks the connection off.
   const bool may_break = disturbances.has_dropped || contains_any(sent, {"BROKEN ", "/broken"});
@@ -385,7 +270,6 @@ void check_replies(const PeerSeen& peer, const Disturbances& disturbances, bool 
     HRMR_CHECK(replies.is_empty());
   }
   if (opening == wire::Opening::kForeign || opening == wire::Opening::kNeedMore) return;
-  if (sent.front() == '*') return;
   if (opening == wire::Opening::kBinary) {
     if (replies.skip_timeout()) return;
     if (!may_end_early || !replies.is_empty()) replies.take_all(wire::kBinaryReply);
@@ -393,16 +277,23 @@ void check_replies(const PeerSeen& peer, const Disturbances& disturbances, bool 
     return;
   }
 
-  const bool is_http = opening == wire::Opening::kHttp;
-  const wire::Framing framing = is_http ? wire::Framing::kHttp : wire::Framing::kLine;
-  const Outcome outcome = feed(framing, frame_limits(), sent, Cut(), true);
-  if (is_http) {
+  const wire::FrameLimits limits = frame_limits();
+  Progress before{}, at_end{};
+  if (opening == wire::Opening::kHttp) {
+    const Outcome outcome = feed(wire::Framing::kHttp, limits, sent, Cut(), true);
+    const Outcome earlier = feed(wire::Framing::kHttp, limits, sent, Cut(), false);
+    at_end = {outcome.requests.size(), outcome.is_refused};
+    before = {earlier.requests.size(), earlier.is_refused};
     check_http(outcome, replies);
   } else {
-    check_lines(outcome, replies, peer.is_local);
+    const TextOutcome outcome = feed_text(limits, sent, true);
+    const TextOutcome earlier = feed_text(limits, sent, false);
+    at_end = {outcome.requests.size(), outcome.is_refused};
+    before = {earlier.requests.size(), earlier.is_refused};
+    check_text(outcome, replies, peer.is_local);
   }
   HRMR_CHECK(replies.is_empty());
-  if (!may_end_early && !replies.has_given_up()) check_prompt(socket, framing, sent, outcome);
+  if (!may_end_early && !replies.has_given_up()) check_prompt(socket, before, at_end);
 }
 
 }  // namespace hrmr::fuzz
