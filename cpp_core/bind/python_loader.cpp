@@ -159,6 +159,19 @@ class PythonImage final : public modules::Image {
     run_unload();
   }
 
+  void release() override {
+    const SignalsAdopted adopted(signals_);
+    const py::gil_scoped_acquire gil;
+    handlers_.clear();
+    report_ = py::object();
+    if (!module_) return;
+    try {
+      module_.attr("release")();
+    } catch (py::error_already_set& error) {
+      error.discard_as_unraisable("hrmr: letting a module go");
+    }
+  }
+
   Status close() override {
     const SignalsAdopted adopted(signals_);
     const py::gil_scoped_acquire gil;

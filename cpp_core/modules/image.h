@@ -2,9 +2,10 @@
 // that make up its life:
 //
 //     Loader::open -> load -> (it serves) -> save_state, when another generation takes over
-//                                         -> unload -> close
+//                                         -> unload -> release -> close
 //
-// A load that fails leaves nothing of the module running, and only close() follows. A generation
+// A load that fails leaves nothing of the module running, and only close() follows, which releases
+// by itself. A generation
 // that loaded but is not wanted after all gets unload() and close().
 //
 // Threads: the reload thread.
@@ -52,6 +53,10 @@ class Image {
   virtual Result<SavedState> save_state() { return Status::error("it has no save_state"); }
   // Runs the module's own unload. Once; no request is inside the module any more.
   virtual void unload() = 0;
+  // Lets the code go, where only close() can tell whether it went: of several generations that end
+  // together each is released before the first is closed, and one search for what is left does for
+  // all.
+  virtual void release() {}
   // Lets the code go and verifies that it is gone. An error names what is left ("still mapped:
   // ..."); the image then keeps what must be kept for the life of the process.
   virtual Status close() = 0;

@@ -480,19 +480,25 @@ void ModuleRegistry::replace(Step& step, Publication& change) {
 }
 
 // So that the answer can say what became of the old code. What takes longer is unloaded later, and
-// only the log tells then.
+// only the log tells then. All are released before the first is closed: see Image::release.
 void ModuleRegistry::await_retired(std::vector<Step>& steps) {
   const uint64_t deadline_ms = monotonic_ms() + options_.retire_timeout_ms;
+  const auto shown_old = [](const Step& step) {
+    return "generation " + std::to_string(step.retired->generation());
+  };
+  std::vector<std::pair<Step*, std::unique_ptr<Module>>> gone;
   for (Step& step : steps) {
     if (step.retired == nullptr) continue;
-    const std::string shown_old = "generation " + std::to_string(step.retired->generation());
     if (!publisher_.wait_drained(*step.retired, deadline_ms)) {
-      step.add_note(shown_old + " is still in use by " + use_of(*step.retired));
+      step.add_note(shown_old(step) + " is still in use by " + use_of(*step.retired));
       continue;
     }
-    const std::unique_ptr<Module> gone = take_retired(step.retired);
-    const Status closed = unload(*gone);
-    if (!closed.is_ok()) step.add_note(shown_old + " is " + closed.message());
+    gone.emplace_back(&step, take_retired(step.retired));
+    unload(*gone.back().second);
+  }
+  for (const auto& [step, module] : gone) {
+    const Status closed = close(*module);
+    if (!closed.is_ok()) step->add_note(shown_old(*step) + " is " + closed.message());
   }
 }
 
@@ -509,9 +515,14 @@ std::string ModuleRegistry::use_of(Module& module) {
   return timers.empty() ? text : text + " and " + timers;
 }
 
-Status ModuleRegistry::unload(Module& module) {
+void ModuleRegistry::unload(Module& module) {
   const CallScope scope({module.name(), module.generation(), "unload"});
   module.image_->unload();
+  module.image_->release();
+}
+
+Status ModuleRegistry::close(Module& module) {
+  const CallScope scope({module.name(), module.generation(), "unload"});
   Status closed = module.image_->close();
   if (closed.is_ok()) {
     log_.info("reload", "unloaded " + shown(module));
@@ -554,7 +565,8 @@ std::unique_ptr<Module> ModuleRegistry::take_retired(Module* module) {
 
 void ModuleRegistry::unload_drained(Module* module) {
   const std::unique_ptr<Module> gone = take_retired(module);
-  static_cast<void>(unload(*gone).is_ok());
+  unload(*gone);
+  static_cast<void>(close(*gone).is_ok());
 }
 
 std::vector<std::string> ModuleRegistry::still_draining() const {
@@ -574,13 +586,13 @@ std::vector<ModuleInfo> ModuleRegistry::loaded() const {
 }
 
 void ModuleRegistry::unload_all() {
-  for (const auto& module : retired_) static_cast<void>(unload(*module).is_ok());
+  std::vector<std::unique_ptr<Module>> gone = std::move(retired_);
   retired_.clear();
   for (auto& [name, known] : known_) {
-    if (known.module == nullptr) continue;
-    static_cast<void>(unload(*known.module).is_ok());
-    known.module.reset();
+    if (known.module != nullptr) gone.push_back(std::move(known.module));
   }
+  for (const auto& module : gone) unload(*module);
+  for (const auto& module : gone) static_cast<void>(close(*module).is_ok());
 }
 
 }  // namespace hrmr::modules

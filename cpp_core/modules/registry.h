@@ -179,7 +179,8 @@ class ModuleRegistry {
   void await_retired(std::vector<Step>& steps);
   std::string use_of(Module& module);
   std::unique_ptr<Module> take_retired(Module* module);
-  Status unload(Module& module);
+  void unload(Module& module);
+  Status close(Module& module);  // one that is unloaded
   void discard(Step& step);
   size_t kept_images() const;
 

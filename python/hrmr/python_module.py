@@ -34,6 +34,8 @@ class PythonModule:
         self.routes: list[tuple[Any, ...]] = []  # of routes and commands; see _core.pyi
         self.saves_state = _own_function(generation, "save_state") is not None
         self._generation: Generation | None = generation
+        self._canary: weakref.ref[Generation] | None = None
+        self._released_at = 0
         self._has_loaded = False
 
     @property
@@ -89,16 +91,22 @@ class PythonModule:
         except BaseException as error:  # noqa: BLE001
             _log_error(generation, "unload failed", error)
 
-    def close(self) -> str:
-        """Lets the generation go. What is left of it, in words; empty: nothing that is known."""
+    def release(self) -> None:
+        """Lets the generation go. Whether it went, close() tells."""
         generation, self._generation = self._generation, None
         if generation is None:
-            return ""
+            return
         self.routes, self._has_loaded = [], False
         generation.close()
-        canary = weakref.ref(generation)
-        del generation
-        if _sweeper.sweep(canary):
+        self._canary = weakref.ref(generation)
+        self._released_at = _sweeper.begun
+
+    def close(self) -> str:
+        """What is left of the generation, in words; empty: nothing that is known. Of several that
+        are released before the first is closed, one collection frees all."""
+        self.release()
+        canary, self._canary = self._canary, None
+        if canary is None or _sweeper.sweep(canary, self._released_at):
             return ""
         return (
             "still in memory: something outside of it holds an object or a function of it, such "
@@ -116,14 +124,23 @@ class _Sweeper:
     SHARE = 0.01
 
     def __init__(self) -> None:
+        self.begun = 0  # sweeps
+        self._whole = 0  # the last one that was done to its end, counted as they begin
         self._took_s = 0.0
         self._ended_s = 0.0
 
-    def sweep(self, canary: "weakref.ref[Generation]") -> bool:
+    def sweep(self, canary: "weakref.ref[Generation]", released_at: int | None = None) -> bool:
         """False: what the canary stands for outlives a collection. Nothing is done where the
-        program has switched the collector off."""
-        if canary() is None or not gc.isenabled() or not self._is_due():
+        program has switched the collector off, or a sweep that began later than `released_at` (what
+        `begun` was then; None: now) has left it."""
+        if canary() is None or not gc.isenabled():
             return True
+        if released_at is not None and self._whole > released_at:
+            return False
+        if not self._is_due():
+            return True
+        self.begun += 1
+        number = self.begun
         self._collect()
         if canary() is None:
             return True
@@ -131,6 +148,7 @@ class _Sweeper:
         for clear in getattr(typing, "_cleanups", ()):
             clear()
         self._collect()
+        self._whole = max(self._whole, number)
         return canary() is None
 
     def _is_due(self) -> bool:

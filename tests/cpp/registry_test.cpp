@@ -48,7 +48,7 @@ TEST_CASE("loads what is new, reloads what changed, leaves the rest, removes wha
   CHECK_FALSE(bench.report.has_failures());
   CHECK(bench.loops.ask("BB") == "B\nBB");
   CHECK(bench.loops.ask("C") == "none");
-  CHECK(bench.loader.take_events() == "unload b 1, close b 1, unload c 1, close c 1");
+  CHECK(bench.loader.take_events() == "unload b 1, unload c 1, close b 1, close c 1");
   CHECK(bench.reload() == "a unchanged 1, b unchanged 2, d unchanged 1");
   CHECK(bench.loops.publications == 2);
 }
@@ -410,7 +410,7 @@ TEST_CASE("unload_all unloads what serves and what still drains") {
   bench.reload();
   bench.registry.unload_all();
   CHECK(bench.loader.take_events() ==
-        "unload a 1, close a 1, unload a 2, close a 2, unload b 1, close b 1");
+        "unload a 1, unload a 2, unload b 1, close a 1, close a 2, close b 1");
   CHECK(bench.registry.loaded().empty());
 }
 

@@ -8,12 +8,14 @@ import threading
 import types
 import typing
 import weakref
+from pathlib import Path
 
 import hrmr
 import pytest
 from conftest import SHOP as NAME
-from conftest import LoadShop, answering, call_route
+from conftest import LoadShop, StartServer, answering, call_route, write_module
 from hrmr import python_module
+from hrmr.generation import Generation
 from hrmr.python_module import PythonModule, report
 
 HELD = """
@@ -152,6 +154,80 @@ def test_a_slow_collector_is_not_called_at_each_close(monkeypatch: pytest.Monkey
     assert not sweeper.sweep(canary)  # type: ignore[arg-type]
     assert collections[2:] == [1055.0, 1055.5]
     del held
+
+
+@pytest.fixture
+def sweeps(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Grows by one at each collection of the package's own; none is put off for being slow."""
+    counted: list[str] = []
+    collect = python_module._Sweeper._collect
+
+    def count(self: python_module._Sweeper) -> None:
+        counted.append("collection")
+        collect(self)
+
+    monkeypatch.setattr(python_module._Sweeper, "_collect", count)
+    monkeypatch.setattr(python_module._Sweeper, "QUICK_S", 1e9)
+    return counted
+
+
+def generations_of(folder: Path) -> list["weakref.ref[Generation]"]:
+    """Those in memory, of the modules in the folder."""
+    return [
+        weakref.ref(each)
+        for each in gc.get_objects()
+        if isinstance(each, Generation) and Path(each.path).parent == folder
+    ]
+
+
+def test_one_collection_frees_all_that_a_reload_or_a_stop_ends(
+    start_server: StartServer, modules: Path, sweeps: list[str]
+) -> None:
+    def write(answer: str) -> None:
+        for number in range(10):
+            write_module(
+                modules,
+                f"m{number}",
+                f"""
+                import hrmr
+                @hrmr.route("R{number}")
+                def handle(request): return "{answer}"
+                """,
+            )
+
+    write("one")
+    server = start_server()
+    first = generations_of(modules)
+    assert len(first) == 10
+    write("another")
+    report = server.reload()
+    assert [outcome.note for outcome in report] == [""] * 10
+    assert [canary() for canary in first] == [None] * 10
+    assert len(sweeps) <= 1
+    second = generations_of(modules)
+    assert len(second) == 10
+    assert server.stop()
+    assert [canary() for canary in second] == [None] * 10
+    assert len(sweeps) <= 2
+
+
+def test_what_holds_one_of_several_generations_is_told_of_that_one(
+    load: LoadShop, sweeps: list[str]
+) -> None:
+    remembered = "import typing\nclass User: pass\nListed = typing.Optional[User]\n"
+    freed = [load(__init__=answering("1"))]
+    held = [load(__init__=answering("2"))]
+    freed.append(load(__init__=remembered + answering("3")))
+    held.append(load(__init__=answering("4")))
+    kept = [module.routes[0][2] for module in held]
+    load(__init__=answering("5"))
+    for module in freed + held:
+        module.release()
+    assert [module.close() for module in freed] == ["", ""]
+    assert all(module.close().startswith("still in memory") for module in held)
+    # What typing remembered, and what is kept, outlived the first one; the second is for all.
+    assert len(sweeps) <= 3
+    assert [handler(None) for handler in kept] == [2, 4]  # type: ignore[operator]
 
 
 def test_a_collector_that_is_switched_off_stays_off(load: LoadShop) -> None:
