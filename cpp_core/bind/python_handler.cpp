@@ -158,10 +158,20 @@ void fail(PythonHandler& handler, hrmr_reply& reply, py::error_already_set& erro
   }
   reply.writer.fail(500, "module '" + handler.module_name + "' failed: " + describe(exception));
   try {
-    handler.report(handler.module_name, exception);
+    handler.report(handler.module_name, handler.name, exception);
   } catch (py::error_already_set& unreported) {
     unreported.discard_as_unraisable("hrmr: reporting an exception of a handler");
   }
+}
+
+// What we have against an answer has no line of the module in its traceback. So it says whose it
+// was.
+void set_refusal(const PythonHandler& handler, const py::builtin_exception& refused) {
+  refused.set_error();
+  const std::string text = std::string(refused.what()) + " (the handler of " + handler.name + ")";
+  if (PyErr_ExceptionMatches(PyExc_TypeError) != 0) PyErr_SetString(PyExc_TypeError, text.c_str());
+  if (PyErr_ExceptionMatches(PyExc_ValueError) != 0)
+    PyErr_SetString(PyExc_ValueError, text.c_str());
 }
 
 // Runs a call into Python, and makes an error reply of what it throws.
@@ -173,7 +183,7 @@ int run_guarded(PythonHandler& handler, hrmr_reply& reply, const Call& call) {
     } catch (py::error_already_set&) {
       throw;
     } catch (py::builtin_exception& refused) {
-      refused.set_error();
+      set_refusal(handler, refused);
       throw py::error_already_set();
     }
   } catch (py::error_already_set& error) {

@@ -21,8 +21,9 @@ void expect_ok(wire::WriteResult result, const char* what);
 
 struct PythonHandler {
   py::object function;
-  py::object report;  // report(module_name, exception): logs the traceback
+  py::object report;  // report(module_name, handler_name, exception): logs the traceback
   std::string module_name;
+  std::string name;  // "prefix 'GREET '", "command 'KV.GET'": UTF-8
   size_t prefix_bytes = 0;
 
   // An hrmr_handler; `context` is the PythonHandler.

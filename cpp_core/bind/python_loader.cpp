@@ -47,6 +47,12 @@ Result<RouteFraming> framing_named(const std::string& name, std::string_view pre
   return Status::error("framing '" + name + "' is none of auto, line, http, raw");
 }
 
+// A prefix may be any bytes.
+std::string shown_in_python(const Route& route) {
+  const py::bytes bytes(modules::shown(route));
+  return bytes.attr("decode")("utf-8", "backslashreplace").cast<std::string>();
+}
+
 // One of (prefix: bytes, framing: str, function).
 Status add_route(const py::handle& listed, Registrations& added, PythonHandler& handler) {
   const auto parts = listed.cast<std::tuple<py::bytes, std::string, py::object>>();
@@ -64,6 +70,7 @@ Status add_route(const py::handle& listed, Registrations& added, PythonHandler& 
   handler.function = std::get<2>(parts);
   handler.prefix_bytes = route->prefix.size();
   route->framing = framing.value();
+  handler.name = shown_in_python(*route);
   route->run = modules::Run::kPython;
   route->function = PythonHandler::call;
   route->context = &handler;
@@ -86,6 +93,7 @@ Status add_command(const py::handle& listed, Registrations& added, PythonHandler
     }
   }
   handler.function = std::get<3>(parts);
+  handler.name = shown_in_python(*command);
   command->run = modules::Run::kPython;
   command->command = PythonHandler::call_command;
   command->arguments_min = std::get<1>(parts);

@@ -20,7 +20,8 @@ namespace py = pybind11;
 
 class PythonLoader final : public modules::Loader {
  public:
-  // open_python(name, path, sources, generation) and report(module_name, exception): see _core.pyi.
+  // open_python(name, path, sources, generation) and report(module_name, handler_name, exception):
+  // see python_module.py.
   PythonLoader(py::object open_python, py::object report);
   ~PythonLoader() override;  // takes the GIL
 

@@ -205,13 +205,16 @@ def open_python(
         raise refusal from None
 
 
-def report(name: str, error: BaseException) -> None:
-    """Logs the traceback of an exception that a handler of the module `name` raised."""
+def report(name: str, handler: str, error: BaseException) -> None:
+    """Logs the traceback of an exception that a handler of the module `name` raised.
+
+    handler: whose, in words: "prefix 'GREET '", "command 'KV.GET'"."""
+    what = f"the handler of {handler} failed"
     generation = generation_of(error, name)
     if generation is None:
-        _log(name).error("handler failed", exc_info=_without_own_frames(error))
+        _log(name).error(what, exc_info=_without_own_frames(error))
     else:
-        _log_error(generation, "handler failed", error)
+        _log_error(generation, what, error)
 
 
 def _load_arguments(

@@ -303,7 +303,7 @@ def test_an_exception_in_a_handler_is_logged_with_module_file_and_line(
     write_module(tmp_path, "greet.py", GREET_PY.replace("return", "return 1 / 0,"))
     process = start_hrmr()
     assert talk(process.port, "GREET ada").startswith("ERR ")
-    process.wait_for(r"ERROR +module\.greet: handler failed$")
+    process.wait_for(r"ERROR +module\.greet: the handler of prefix 'GREET ' failed$")
     process.wait_for(r'File ".*modules/greet\.py", line 6, in greet$')
     process.wait_for("ZeroDivisionError: division by zero$")
 

@@ -69,7 +69,7 @@ def load_held(load: LoadShop) -> PythonModule:
     try:
         call_route(module, 1)
     except ValueError as error:
-        report("shop", error)
+        report("shop", "prefix 'B'", error)
     return module
 
 

@@ -162,7 +162,7 @@ def test_exception_is_an_error_reply_and_a_traceback_that_names_the_line(
     with Client(server.port) as client:
         assert client.ask("RAISE") == "ERR module 'errors' failed: KeyError: 'no such user'"
         assert client.ask("GOOD") == "good"
-    server.wait_for(r"ERROR +module\.errors: handler failed")
+    server.wait_for(r"ERROR +module\.errors: the handler of prefix 'RAISE' failed$")
     server.wait_for(r"KeyError: 'no such user'")
     assert f'File "{path}", line 4, in deeper' in server.log
     assert 'raise KeyError("no such user")  # line 4' in server.log
@@ -174,8 +174,8 @@ def test_exception_is_an_error_reply_and_a_traceback_that_names_the_line(
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("NONE", f"{WRONG_RETURN} NoneType"),
-        ("NUMBER", f"{WRONG_RETURN} int"),
+        ("NONE", f"{WRONG_RETURN} NoneType (the handler of prefix 'NONE')"),
+        ("NUMBER", f"{WRONG_RETURN} int (the handler of prefix 'NUMBER')"),
         ("SURROGATE", "UnicodeEncodeError: "),
         ("EXIT", "SystemExit: 3"),
         ("INTERRUPT", "KeyboardInterrupt"),
@@ -191,6 +191,7 @@ def test_wrong_answer_is_one_error_line_and_the_connection_goes_on(
     with Client(server.port) as client:
         assert client.ask(line).startswith(f"ERR module 'errors' failed: {reason}")
         assert client.ask("GOOD") == "good"
+    server.wait_for(rf"ERROR +module\.errors: the handler of prefix '{line}' failed$")
 
 
 @pytest.mark.parametrize("path", ["/none", "/status", "/split", "/length"])

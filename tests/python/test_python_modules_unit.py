@@ -262,7 +262,7 @@ def test_report_logs_the_source_line_that_was_loaded_not_the_one_on_disk(
     module.load({}, None)
     with pytest.raises(ZeroDivisionError) as error:
         module.routes[0][2](None)  # type: ignore[arg-type]
-    report("users", error.value)
+    report("users", "prefix 'A'", error.value)
     module.close()
     assert [(r.name, r.levelno) for r in caplog.records] == [("hrmr.module.users", logging.ERROR)]
     assert f'File "{path}", line 4, in f\n    return 1 / 0  # loaded' in caplog.text

@@ -411,7 +411,7 @@ def test_a_traceback_shows_the_lines_of_the_generation_that_failed(
         function = module.routes[0][2] if module is old else module.answer
         with pytest.raises(ZeroDivisionError) as error:
             function(None)
-        report("shop", error.value)
+        report("shop", "prefix 'A'", error.value)
         assert f"return 1 / 0  {shown}" in caplog.text
         assert caplog.text.count("# ") == 1
 

@@ -155,7 +155,7 @@ def test_python_value_is_what_its_client_understands(
 
 BAD_VALUES = {
     "object()": "TypeError: a command returns None, bool, int, float, str, bytes, list, tuple, "
-    "dict or set, not object",
+    "dict or set, not object (the handler of command 'BAD')",
     "2**63": "ValueError: an int of a command's value has at most 64 bits",
     "{(): 1}": "ValueError: not a value of a command here: a key of a dict is str, bytes, int, "
     "float or bool, and UTF-8 for HTTP",
