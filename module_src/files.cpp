@@ -110,6 +110,7 @@ void list_notes(const hrmr::Request&, hrmr::Reply& reply, Notes& notes) {
 
 std::unique_ptr<Notes> load(hrmr::Module& module) {
   auto notes = std::make_unique<Notes>();
+  module.config_keys({"root", "name"});  // any other is misspelt, and refuses the load
   const std::string root(module.config("root", "."));
   struct stat facts {};
   if (::stat(root.c_str(), &facts) != 0) throw std::runtime_error(failure("find", root));

@@ -443,6 +443,8 @@ std::string absolute_path(string_view path) {
 
 http::Settings read_settings(const hrmr::Module& module) {
   http::Settings settings;
+  module.config_keys({"root", "index", "cache_control", "precompressed", "cache_entries",
+                      "cache_bytes", "cache_file_bytes", "check_ms"});
   const auto with = [&module](const char* key, const auto& take) {
     const string_view text = module.config(key);
     if (text.data() != nullptr) take(string_view(key), text);

@@ -26,11 +26,12 @@ constexpr size_t kTimerBytesMin = offsetof(hrmr_timer, context) + sizeof(hrmr_ti
 // One run of a module's load, behind the hrmr_load that it is handed.
 struct LoadCall : hrmr_load {
   LoadCall() : hrmr_load{} {}
+  const char* name = nullptr;  // the module's
   const ModuleConfig* config = nullptr;
   Registrations added;
   PrefixIndex prefixes;
   std::string error;          // given to set_error
-  std::string refused_error;  // of the first add_route, add_command or add_timer that failed
+  std::string refused_error;  // of the first other call into the host that failed
 };
 
 // One run of a module's save_state, behind the hrmr_save that it is handed.
@@ -167,6 +168,27 @@ hrmr_bytes config(hrmr_load* load, const char* key) {
   return {found->second.c_str(), found->second.size()};
 }
 
+void add_to_list(std::string& list, std::string_view item) {
+  list.append(list.empty() ? "" : ", ").append(item);
+}
+
+int config_keys(hrmr_load* load, const char* const* known, size_t count) {
+  if (load == nullptr || (known == nullptr && count != 0)) return HRMR_BAD_ARGUMENT;
+  auto& call = *static_cast<LoadCall*>(load);
+  if (call.config == nullptr) return HRMR_OK;
+  const char* const* const end = known + count;
+  std::string unknown;
+  for (const auto& [key, value] : *call.config) {
+    if (std::find(known, end, std::string_view(key)) == end) add_to_list(unknown, key);
+  }
+  if (unknown.empty()) return HRMR_OK;
+  std::string all;
+  std::for_each(known, end, [&all](const char* key) { add_to_list(all, key); });
+  return refuse(call, HRMR_FAILED,
+                std::string("[modules.") + call.name + "] " + unknown + ": no such key; " +
+                    (all.empty() ? "it has none" : "the keys are " + all));
+}
+
 int set_error(hrmr_load* load, hrmr_bytes message) {
   if (load != nullptr) static_cast<LoadCall*>(load)->error = view(message);
   return HRMR_FAILED;
@@ -241,6 +263,7 @@ void fill_load_functions(hrmr_host& host) {
   host.add_command = add_command;
   host.add_timer = add_timer;
   host.config = config;
+  host.config_keys = config_keys;
   host.set_error = set_error;
   host.save = save;
   host.save_error = save_error;
@@ -277,6 +300,7 @@ Result<Registrations> call_load(const hrmr_module& entry, const LoadCallSite& si
   call.host = site.host;
   call.context = site.context;
   call.generation = site.generation;
+  call.name = entry.name;
   call.config = arguments.config;
   if (arguments.previous != nullptr) {
     // A string's bytes are never null, also when there are none.

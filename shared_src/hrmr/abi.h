@@ -376,6 +376,11 @@ typedef struct hrmr_host {
   int (*value_list)(hrmr_reply* reply, size_t count);
   int (*value_map)(hrmr_reply* reply, size_t pairs);
   int (*value_set)(hrmr_reply* reply, size_t count);
+
+  /* 1.2. [reload], inside load only. Which keys the module's table may have, written as `config`
+   * takes them. HRMR_OK; or the table has another one, most likely a misspelt one: then the load is
+   * refused with a text that names it and them, and load should return that result on. */
+  int (*config_keys)(hrmr_load* load, const char* const* known, size_t count);
 } hrmr_host;
 
 /* What a module's load is handed. */

@@ -78,6 +78,7 @@
 #pragma once
 
 #include <exception>
+#include <initializer_list>
 #include <string_view>
 #include <type_traits>
 #include <utility>
@@ -100,6 +101,9 @@ struct Bound {
   Bound* next = nullptr;
   virtual ~Bound() = default;
 };
+
+// Ends a load that the host has refused, and knows why.
+struct Refused {};
 
 // Hidden, whatever flags the module is compiled with: as inline variables of default visibility
 // they would be GNU-unique symbols, shared by every module of the process, and none could be
@@ -417,6 +421,13 @@ class Module {
     return value.data == nullptr ? otherwise : detail::view(value);
   }
 
+  // Which keys that table may have. One that is none of them, such as a misspelt one, ends load
+  // here and refuses it, with a text that names the key and these.
+  void config_keys(std::initializer_list<const char*> known) const {
+    if (raw_->host->config_keys(raw_, known.begin(), known.size()) != HRMR_OK)
+      throw detail::Refused();
+  }
+
   // What the generation that this one replaces has saved. To refuse it, throw: the old generation
   // then serves on, its state untouched. Lives until load returns.
   Previous previous() const {
@@ -534,6 +545,8 @@ struct Entry {
       if (module.result() == HRMR_OK) return HRMR_OK;
       unload(raw->state);
       return module.result();
+    } catch (const detail::Refused&) {
+      // The host has its text.
     } catch (const std::exception& error) {
       raw->host->set_error(raw, detail::bytes(error.what()));
     } catch (...) {

@@ -65,6 +65,8 @@ inline hrmr_bytes config(hrmr_load* load, const char* key) {
   return bytes_of(found->second);
 }
 
+inline int config_keys(hrmr_load*, const char* const*, size_t) { return HRMR_OK; }
+
 inline int add_timer(hrmr_load* load, const hrmr_timer*) {
   ++static_cast<Loading*>(load)->timers;
   return HRMR_OK;
@@ -139,6 +141,7 @@ inline hrmr_host make_host() {
   host.version = "test";
   host.add_route = add_route;
   host.config = config;
+  host.config_keys = config_keys;
   host.set_error = set_error;
   host.log = write_log;
   host.write = write_body;

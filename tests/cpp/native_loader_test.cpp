@@ -164,6 +164,21 @@ TEST_CASE("loads a C++ module with its configuration, deletes its state at the u
   CHECK(hrmr::test::take_log(bench.log) == "module.good_cpp: greeting deleted\n");
 }
 
+TEST_CASE("a key of the configuration that the module does not know refuses the load") {
+  Bench bench;
+  const std::string built = compiled("config_keys.cpp", {"-fno-gnu-unique"});
+  bench.config = {{"title", "a"}, {"db.path", "b"}};
+  auto loaded = bench.load("config_keys", built);
+  REQUIRE_MESSAGE(loaded.is_ok(), loaded.message());
+  close(loaded.value());
+  bench.config["db.paht"] = "c";
+  CHECK(bench.load("config_keys", built).message() ==
+        "[modules.config_keys] db.paht: no such key; the keys are title, db.path");
+  bench.config["Title"] = "d";
+  CHECK(bench.load("config_keys", built).message() ==
+        "[modules.config_keys] Title, db.paht: no such key; the keys are title, db.path");
+}
+
 TEST_CASE("two generations of one path each answer with their own code") {
   Bench bench;
   LoadedModule first = bench.load("good", good_module("good", "1", "GOOD")).take();

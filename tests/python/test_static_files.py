@@ -471,3 +471,19 @@ def test_setting_that_makes_no_sense_is_named(
     expected = f'[modules.http] {key} = "{value}": {rule}'
     assert eventually(lambda: expected in caplog.text)
     assert get(server.port, "/small.txt").status == 404
+
+
+HTTP_KEYS = (
+    "root, index, cache_control, precompressed, cache_entries, cache_bytes, cache_file_bytes, "
+    "check_ms"
+)
+
+
+@pytest.mark.parametrize(("module", "keys"), [("http", HTTP_KEYS), ("files", "root, name")])
+def test_setting_that_there_is_not_is_named_with_those_there_are(
+    start_server: StartServer, caplog: pytest.LogCaptureFixture, module: str, keys: str
+) -> None:
+    server = start_server(bundled=True, config={module: {"cache_contrl": "no-store"}})
+    expected = f"[modules.{module}] cache_contrl: no such key; the keys are {keys}"
+    assert eventually(lambda: expected in caplog.text)
+    assert module not in [each.name for each in server.modules]
