@@ -96,9 +96,7 @@ Step Dispatcher::answer_unrouted(Stream& stream, const Exchange& exchange) {
 // Of a command, by HTTP.
 Step Dispatcher::refuse_method(Stream& stream, const wire::Request& request) {
   wire::ReplyWriter reply(stream.output, facts_for(stream, request));
-  (void)reply.set_status(405);
-  (void)reply.add_header("Allow", "POST");
-  (void)reply.write("a command is called with POST\n");
+  reply.fail_method("a command is called with POST", "POST");
   reply.finish();
   stream.closes = reply.closes();
   return stream.closes ? Step::kClosing : Step::kDone;

@@ -248,6 +248,18 @@ void ReplyWriter::fail(int status, std::string_view message, int retry_after_s) 
 
 void ReplyWriter::fail_as(std::string_view code, std::string_view message, int status,
                           int retry_after_s) {
+  if (retry_after_s <= 0) return fail_with(code, message, status, {});
+  char digits[kDigitsMax];
+  const auto end = std::to_chars(digits, digits + sizeof digits, retry_after_s).ptr;
+  fail_with(code, message, status, {"Retry-After", {digits, static_cast<size_t>(end - digits)}});
+}
+
+void ReplyWriter::fail_method(std::string_view message, std::string_view allowed) {
+  fail_with("ERR", message, 405, {"Allow", allowed});
+}
+
+void ReplyWriter::fail_with(std::string_view code, std::string_view message, int status,
+                            const ErrorHeader& header) {
   if (finished_) return;
   if (has_sent_) return abort();
   is_streamed_ = is_chunked_ = false;
@@ -263,11 +275,7 @@ void ReplyWriter::fail_as(std::string_view code, std::string_view message, int s
   if (!is_http()) {
     write_line_error(code, message);
   } else {
-    if (retry_after_s > 0) {
-      char digits[kDigitsMax];
-      const auto end = std::to_chars(digits, digits + sizeof digits, retry_after_s).ptr;
-      add_header("Retry-After", {digits, static_cast<size_t>(end - digits)});
-    }
+    if (!header.name.empty()) (void)add_header(header.name, header.value);
     if (facts_.form == ValueForm::kJson) {
       write_json_error(code, message);
     } else {

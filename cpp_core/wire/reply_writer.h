@@ -71,6 +71,8 @@ class ReplyWriter {
   // 503, NOPERM for 403, ERR else.
   void fail_as(std::string_view code, std::string_view message, int status = 500,
                int retry_after_s = 0);
+  // The same for a method that is not taken: 405, with `allowed` in Allow.
+  void fail_method(std::string_view message, std::string_view allowed);
 
   // The reply leaves in pieces from now on. `length`: of the whole body; negative: not known, so it
   // is sent in chunks (RFC 9112 section 7.1), or to HTTP/1.0 until the close. Before the body.
@@ -103,6 +105,10 @@ class ReplyWriter {
   bool has_failed() const { return failed_; }
 
  private:
+  struct ErrorHeader {
+    std::string_view name;  // empty: none
+    std::string_view value;
+  };
   bool is_http() const { return facts_.framing == Framing::kHttp; }
   bool sends_body() const;
   bool sends_length() const;
@@ -117,6 +123,8 @@ class ReplyWriter {
   void end_head();
   void finish_stream();
   void abort();
+  void fail_with(std::string_view code, std::string_view message, int status,
+                 const ErrorHeader& header);
   void write_json_error(std::string_view code, std::string_view message);
   void write_line_error(std::string_view code, std::string_view message);
 

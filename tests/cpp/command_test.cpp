@@ -205,6 +205,19 @@ TEST_CASE("what cannot be called over HTTP is answered as JSON") {
         "list\"}}\n");
 }
 
+TEST_CASE("a command that is called with another method than POST is refused as JSON") {
+  Running running(both_ways("v"));
+  for (const std::string method : {"GET", "PUT", "DELETE", "OPTIONS"}) {
+    const std::string answer = ask(running, method + " /call/KV.GET HTTP/1.1\r\nHost: a\r\n\r\n");
+    CHECK(answer.find("\r\nAllow: POST\r\n") != std::string::npos);
+    CHECK(status_and_body(answer) ==
+          "405 Method Not Allowed: {\"error\":{\"code\":\"ERR\",\"message\":\"a command is called "
+          "with POST\"}}\n");
+  }
+  const std::string head = ask(running, "HEAD /call/KV.GET HTTP/1.1\r\nHost: a\r\n\r\n");
+  CHECK(status_and_body(head) == "405 Method Not Allowed: ");
+}
+
 TEST_CASE("pages of other sites cannot call commands, those of the server itself can") {
   Running running(both_ways("v"));
   std::string host = "localhost";

@@ -304,6 +304,8 @@ def test_route_of_call_belongs_to_the_server(start_server: StartServer) -> None:
     for method in ("GET", "PUT"):
         refused = get(server.port, "/call/none", method)
         assert (refused.status, refused.headers["allow"]) == (405, "POST")
+        error = json.loads(refused.text)["error"]
+        assert error == {"code": "ERR", "message": "a command is called with POST"}
 
 
 def test_commands_come_and_go_with_their_module(start_server: StartServer, modules: Path) -> None:
