@@ -62,7 +62,7 @@ def build_modules(
     on_built: Callable[[Built], None],
 ) -> bool:
     """Builds what changed, in parallel; tells `on_built` of each as it is done. False: some
-    failed. BuildError: nothing could be begun."""
+    failed, or find_refused has some. BuildError: nothing could be begun."""
     sources = find_sources(project)
     compilers = _find_compilers(sources, environ)
     state_folder = project / MODULE_FOLDER / _STATE_FOLDER
@@ -75,7 +75,7 @@ def build_modules(
         return _Job(source, project, compilers[source.suffix], options).run()
 
     jobs = options.jobs or len(os.sched_getaffinity(0))
-    all_built = True
+    all_built = not find_refused(project)
     with ThreadPoolExecutor(jobs, thread_name_prefix="hrmr-build") as pool:
         try:
             for done in as_completed([pool.submit(build, source) for source in sources]):
@@ -88,7 +88,28 @@ def build_modules(
 
 
 def find_sources(project: Path) -> list[Path]:
-    """The .c and .cpp files directly in module_src, by name."""
+    """The .c and .cpp files directly in module_src that become modules, by name."""
+    candidates = _find_candidates(project)
+    return [source for source in candidates if not _fault(source, candidates)]
+
+
+def find_refused(project: Path) -> list[str]:
+    """Of the others in module_src that a name keeps from it: which, why, and what to do."""
+    candidates = _find_candidates(project)
+    faults = (_fault(source, candidates) for source in candidates)
+    return list(dict.fromkeys(fault for fault in faults if fault))
+
+
+def _fault(source: Path, candidates: list[Path]) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", source.stem):
+        return f"{source}: a module's name is 1 to 64 letters, digits, '-' and '_': rename it"
+    same = [str(each) for each in candidates if each.stem == source.stem]
+    if len(same) == 1:
+        return ""
+    return f"{' and '.join(same)} would both become {source.stem}.so: rename one of them"
+
+
+def _find_candidates(project: Path) -> list[Path]:
     folder = project / SOURCE_FOLDER
     if not folder.is_dir():
         raise BuildError(
@@ -97,19 +118,7 @@ def find_sources(project: Path) -> list[Path]:
     suffixes = [language.suffix for language in LANGUAGES]
     found = [path for path in folder.iterdir() if path.suffix in suffixes and path.is_file()]
     # The server skips modules with such names too.
-    sources = sorted(path for path in found if not path.name.startswith((".", "_")))
-    by_name: dict[str, Path] = {}
-    for source in sources:
-        if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", source.stem):
-            raise BuildError(
-                f"{source}: a module's name is 1 to 64 letters, digits, '-' and '_': rename it"
-            )
-        other = by_name.setdefault(source.stem, source)
-        if other != source:
-            raise BuildError(
-                f"{other} and {source} would both become {source.stem}.so: rename one of them"
-            )
-    return sources
+    return sorted(path for path in found if not path.name.startswith((".", "_")))
 
 
 def find_skipped(project: Path) -> list[Path]:
@@ -120,7 +129,7 @@ def find_skipped(project: Path) -> list[Path]:
 
 def find_orphans(project: Path) -> list[Path]:
     """Modules that were built here and whose source is gone."""
-    names = {source.stem for source in find_sources(project)}
+    names = {source.stem for source in _find_candidates(project)}
     folder = project / MODULE_FOLDER
     states = sorted((folder / _STATE_FOLDER).glob("*.json"))
     orphans = [folder / f"{state.stem}.so" for state in states if state.stem not in names]

@@ -23,6 +23,7 @@ from .build import (
     Built,
     build_modules,
     find_orphans,
+    find_refused,
     find_skipped,
     find_sources,
 )
@@ -228,12 +229,15 @@ def build_command(folder: str, force: bool, jobs: int | None, verbose: bool) -> 
         _show_built(built, verbose)
 
     all_built = build_modules(project, options, os.environ, show)
-    if not find_sources(project):
+    refused = find_refused(project)
+    if not find_sources(project) and not refused:
         click.echo(f"nothing to build: no .cpp or .c file in {project / SOURCE_FOLDER}")
     for skipped in find_skipped(project):
         click.echo(f"note: {skipped} is skipped: only .c and .cpp are built; rename it")
     for orphan in find_orphans(project):
         click.echo(f"note: {orphan} has no source any more; delete it to unload the module")
+    for fault in refused:
+        click.echo(f"hrmr: {fault}", err=True)
     return 0 if all_built else 1
 
 

@@ -241,7 +241,9 @@ def test_says_what_is_missing(tmp_path: Path) -> None:
 def test_two_sources_for_one_module_are_refused(project: Project) -> None:
     project.write("users.cpp", "")
     project.write("users.c", "")
+    project.write("plain.c", MODULE_C)
     ran = project.build()
+    assert [line.split()[1] for line in ran.stdout.splitlines()] == ["modules/plain.so"]
     assert ran.returncode == 1
     assert ran.stderr == (
         "hrmr: module_src/users.c and module_src/users.cpp would both become users.so: "
@@ -250,9 +252,20 @@ def test_two_sources_for_one_module_are_refused(project: Project) -> None:
 
 
 def test_a_source_that_cannot_name_a_module_is_refused(project: Project) -> None:
-    project.write("my.module.cpp", "")
-    with pytest.raises(BuildError, match="a module's name is 1 to 64 letters"):
-        find_sources(project.folder)
+    project.write("plain.c", MODULE_C)
+    for name in ("my module.cpp", "my.module.cpp"):
+        project.write(name, MODULE_CPP)
+    for word in ("built", "unchanged"):  # the others
+        ran = project.build()
+        assert ran.returncode == 1
+        (line,) = ran.stdout.splitlines()
+        assert line.split()[:2] == [word, "modules/plain.so"]
+        assert ran.stderr == (
+            "hrmr: module_src/my module.cpp: a module's name is 1 to 64 letters, digits, '-' and "
+            "'_': rename it\n"
+            "hrmr: module_src/my.module.cpp: a module's name is 1 to 64 letters, digits, '-' and "
+            "'_': rename it\n"
+        )
 
 
 def test_hidden_and_underscored_sources_and_folders_are_not_modules(project: Project) -> None:
