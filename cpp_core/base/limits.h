@@ -160,6 +160,11 @@ inline constexpr uint64_t kFileQuietWaitMs = 1000;
 // Periodic timers of modules; the shortest is the tick of the loop's own timers.
 inline constexpr uint64_t kTimerIntervalMsMin = 10;
 inline constexpr uint64_t kTimerIntervalMsMax = 24 * 3600 * 1000;
+// A module's load, save_state or unload that takes so long is named in the log: most take
+// milliseconds, one that fills a cache or opens a far database some seconds. Then again each
+// minute: whoever looks at the log finds it, and a night of it is no flood.
+inline constexpr uint64_t kLongCallMs = 5000;
+inline constexpr uint64_t kLongCallAgainMs = 60'000;
 // Defaults of --hold-timeout and --retire-timeout.
 inline constexpr uint64_t kHoldTimeoutMs = 5000;
 inline constexpr uint64_t kRetireTimeoutMs = 1000;

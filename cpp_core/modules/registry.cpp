@@ -5,7 +5,6 @@
 #include <set>
 #include <utility>
 
-#include "base/call_site.h"
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/limits.h"
@@ -266,7 +265,7 @@ Status ModuleRegistry::open_candidate(Step& step) {
       private_folder_.path() + "/" + name + ".g" + std::to_string(request.generation);
   if (known.failed_loads != 0) request.private_path += "." + std::to_string(known.failed_loads);
   request.private_path += step.found->loader->suffix();
-  const CallScope scope({name, request.generation, "load"});
+  const Call call(publisher_, {name, request.generation, "load"});
   Result<std::unique_ptr<Image>> image =
       safely<std::unique_ptr<Image>>([&] { return step.found->loader->open(request); });
   if (!image.is_ok()) return image.status();
@@ -352,14 +351,14 @@ Status ModuleRegistry::load_candidate(Step& step) {
   arguments.config = config == options_.configs.end() ? &no_config : &config->second;
   SavedState saved;
   if (step.takes_state_over()) {
-    const CallScope scope({step.outcome.name, step.old_module()->generation(), "save_state"});
+    const Call call(publisher_, {step.outcome.name, step.old_module()->generation(), "save_state"});
     Result<SavedState> result =
         safely<SavedState>([&] { return step.old_module()->image_->save_state(); });
     if (!result.is_ok()) return result.status();
     saved = result.take();
     arguments.previous = &saved;
   }
-  const CallScope scope({step.outcome.name, step.known->last_generation + 1, "load"});
+  const Call call(publisher_, {step.outcome.name, step.known->last_generation + 1, "load"});
   Result<Registrations> loaded = safely<Registrations>([&] { return step.image->load(arguments); });
   if (!loaded.is_ok()) return loaded.status();
   return adopt(step, loaded.take());
@@ -516,13 +515,13 @@ std::string ModuleRegistry::use_of(Module& module) {
 }
 
 void ModuleRegistry::unload(Module& module) {
-  const CallScope scope({module.name(), module.generation(), "unload"});
+  const Call call(publisher_, {module.name(), module.generation(), "unload"});
   module.image_->unload();
   module.image_->release();
 }
 
 Status ModuleRegistry::close(Module& module) {
-  const CallScope scope({module.name(), module.generation(), "unload"});
+  const Call call(publisher_, {module.name(), module.generation(), "unload"});
   Status closed = module.image_->close();
   if (closed.is_ok()) {
     log_.info("reload", "unloaded " + shown(module));
@@ -534,7 +533,7 @@ Status ModuleRegistry::close(Module& module) {
 
 // Of a step that failed: what was opened for it, and has never served.
 void ModuleRegistry::discard(Step& step) {
-  const CallScope scope({step.outcome.name, step.known->last_generation + 1, "unload"});
+  const Call call(publisher_, {step.outcome.name, step.known->last_generation + 1, "unload"});
   std::unique_ptr<Image> image = std::move(step.image);
   if (step.candidate != nullptr) {
     image = std::move(step.candidate->image_);

@@ -19,8 +19,10 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "base/call_site.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/status.h"
@@ -86,6 +88,14 @@ struct InUse {
   size_t timers = 0;
 };
 
+// A call into a module's load (its static constructors and a Python file's top level are part of
+// it), save_state or unload.
+struct ModuleCall {
+  std::string_view module;
+  uint64_t generation;
+  const char* function;  // "load", "save_state", "unload"
+};
+
 // What the registry asks of the loops. On the reload thread.
 class Publisher {
  public:
@@ -96,6 +106,9 @@ class Publisher {
   // It was published as resumed: what a loop said of it before that counts no more.
   virtual void forget_drained(Module& module) = 0;
   virtual InUse count_use(Module& module) = 0;
+  // One at a time. What begins may never end.
+  virtual void call_begins(const ModuleCall&) {}
+  virtual void call_ends() {}
 
  protected:
   ~Publisher() = default;
@@ -150,6 +163,21 @@ class ModuleRegistry {
   };
   // One module's part in one reload.
   struct Step;
+  // Stands around every call into a module.
+  class Call {
+   public:
+    Call(Publisher& publisher, const ModuleCall& call)
+        : publisher_(publisher), scope_({call.module, call.generation, call.function}) {
+      publisher_.call_begins(call);
+    }
+    ~Call() { publisher_.call_ends(); }
+    Call(const Call&) = delete;
+    Call& operator=(const Call&) = delete;
+
+   private:
+    Publisher& publisher_;
+    CallScope scope_;
+  };
 
   using Marks = std::map<const Module*, RouteMark>;
   using Group = std::vector<Step*>;

@@ -38,6 +38,9 @@ struct Options {
   bool crash_report = true;            // see base/crash_signals.h
   bool watch = false;                  // reload what changes on disk by itself
   uint64_t watch_poll_ms = 0;          // how often to look for changes; 0: inotify tells
+  // Of a module's load and the like, and how often it is named again: see long_call.h.
+  uint64_t long_call_ms = limits::kLongCallMs;
+  uint64_t long_call_again_ms = limits::kLongCallAgainMs;
   modules::RegistryOptions registry;
 };
 

@@ -70,6 +70,7 @@ Server::Server(Options options, std::vector<std::unique_ptr<modules::Loader>> lo
     : options_(std::move(options)),
       native_loader_(host_table(), log_),
       loaders_(std::move(loaders)),
+      long_call_(log_, options_.long_call_ms, options_.long_call_again_ms),
       addresses_(options_.connections_per_address_max) {
   options_.registry.loops = options_.loops;
   std::vector<modules::Loader*> all = {&native_loader_};
@@ -122,6 +123,7 @@ Status Server::start(modules::ReloadReport& loaded) {
     stop_threads();
     return started;
   }
+  long_call_.start(shards_[0]->loop());
   // Before the first scan, so that no change falls between the two.
   if (watch_ != nullptr) watch_->begin(*reload_thread_, shards_[0]->loop());
   loaded = reload(std::vector<std::string>{});
@@ -184,6 +186,7 @@ void Server::stop_threads() {
   const uint64_t at_once_ms = monotonic_ms() + kStopSlackMs;
   (void)pool_->stop(at_once_ms);
   if (python_pool_ != nullptr) (void)python_pool_->stop(at_once_ms);
+  long_call_.close();
   for (const auto& shard : shards_) shard->stop();
   if (watch_ != nullptr) watch_->close();
   registry_->unload_all();

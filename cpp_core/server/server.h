@@ -26,6 +26,7 @@
 #include "modules/reload_thread.h"
 #include "net/address_table.h"
 #include "net/unix_socket.h"
+#include "server/long_call.h"
 #include "server/options.h"
 #include "server/shard.h"
 #include "server/watch.h"
@@ -84,6 +85,8 @@ class Server final : public ShardOwner, public modules::Publisher {
   bool wait_drained(modules::Module& module, uint64_t deadline_ms) override;
   void forget_drained(modules::Module& module) override;
   modules::InUse count_use(modules::Module& module) override;
+  void call_begins(const modules::ModuleCall& call) override { long_call_.begin_call(call); }
+  void call_ends() override { long_call_.end_call(); }
 
  private:
   enum class State : uint8_t { kNew, kServing, kDraining, kStopped };
@@ -101,6 +104,7 @@ class Server final : public ShardOwner, public modules::Publisher {
   Log log_;
   modules::NativeLoader native_loader_;
   std::vector<std::unique_ptr<modules::Loader>> loaders_;
+  LongCall long_call_;
   std::unique_ptr<modules::ModuleRegistry> registry_;
   std::unique_ptr<modules::ReloadThread> reload_thread_;
   std::unique_ptr<work::WorkerPool> pool_;
