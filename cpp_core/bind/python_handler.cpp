@@ -21,7 +21,8 @@ void expect_ok(wire::WriteResult result, const char* what) {
   if (result == wire::WriteResult::kOk) return;
   if (result == wire::WriteResult::kTooLarge) {
     throw py::value_error(
-        "the reply is larger than --reply-max, or a value in it is nested more than 32 deep");
+        "the reply is larger than reply_max (--reply-max), or a value in it is nested more than 32 "
+        "deep");
   }
   throw py::value_error(what);
 }

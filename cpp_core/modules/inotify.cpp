@@ -30,7 +30,7 @@ Status limit_status(const std::string& limit, const std::string& more, int code)
   std::string message = "cannot watch the modules' folders: ";
   message.append(std::strerror(code)).append(": the limit fs.inotify.").append(limit);
   message.append(value_of(limit)).append(more).append(" is reached; raise it with `sysctl ");
-  message.append("fs.inotify.").append(limit).append("=...`, or use --watch-poll");
+  message.append("fs.inotify.").append(limit).append("=...`, or use watch_poll (--watch-poll)");
   return Status::error(std::move(message));
 }
 

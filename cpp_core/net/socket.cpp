@@ -32,7 +32,7 @@ Result<AddressList> resolve(const Address& address) {
   if (code == 0) return AddressList(found, &freeaddrinfo);
   const char* reason = code == EAI_SYSTEM ? std::strerror(errno) : gai_strerror(code);
   return Status::error("host " + host + " does not resolve (" + reason +
-                       "): choose an address of this machine with --host");
+                       "): choose an address of this machine as host (--host)");
 }
 
 Status bind_error(const Address& address, int code) {
@@ -40,16 +40,18 @@ Status bind_error(const Address& address, int code) {
   const std::string port = std::to_string(address.port);
   switch (code) {
     case EADDRINUSE:
-      return Status::error("port " + port + " on " + host +
-                           " is already in use: choose another with --port, or 0 for any free one");
+      return Status::error(
+          "port " + port + " on " + host +
+          " is already in use: choose another as port (--port), or 0 for any free one");
     case EACCES:
       return Status::error("port " + port + " on " + host +
-                           " needs a privilege: choose one from 1024 on with --port, or grant "
+                           " needs a privilege: choose one from 1024 on as port (--port), or grant "
                            "CAP_NET_BIND_SERVICE");
     case EADDRNOTAVAIL:
-      return Status::error("host " + host +
-                           " is not an address of this machine: choose another with --host, or "
-                           "0.0.0.0 for all");
+      return Status::error(
+          "host " + host +
+          " is not an address of this machine: choose another as host (--host), or "
+          "0.0.0.0 for all");
     default:
       return errno_status("listen on", host + " port " + port, code);
   }

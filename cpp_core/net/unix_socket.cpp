@@ -67,7 +67,7 @@ Found look_at(const std::string& path, const sockaddr_un& address, socklen_t siz
 
 Status taken(const std::string& path) {
   return Status::error("another server listens on " + path +
-                       " already: stop it, or choose another path with --unix");
+                       " already: stop it, or choose another path as unix (--unix)");
 }
 
 char* put_text(char* at, std::string_view text) {
@@ -82,7 +82,7 @@ Result<UnixSocket> UnixSocket::open(const std::string& path, mode_t mode) {
   if (path.empty() || path.size() >= sizeof address.sun_path || path == "@") {
     return Status::error("a Unix socket cannot be named '" + path + "': a path has 1 to " +
                          std::to_string(sizeof address.sun_path - 1) +
-                         " bytes; choose another with --unix");
+                         " bytes; choose another as unix (--unix)");
   }
   UnixSocket opened;
   opened.path_ = path;
@@ -105,7 +105,7 @@ Status UnixSocket::bind_and_listen(mode_t mode) {
       case Found::kServer:
         return taken(path_);
       case Found::kOther:
-        return Status::error(path_ + " is there and is no socket: choose another with --unix");
+        return Status::error(path_ + " is there and is no socket: choose another as unix (--unix)");
     }
   }
   Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));

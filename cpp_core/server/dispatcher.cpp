@@ -363,7 +363,8 @@ void Dispatcher::warn_of_overload() {
   overload_warned_ms_ = now_ms;
   control_.log().warn("server",
                       "overloaded: a queue is full, and requests are refused with 503; more "
-                      "--threads (or --python-threads) serve more at once, a larger --queue lets "
+                      "threads or python_threads (--threads, --python-threads) serve more at once, "
+                      "a larger queue (--queue) lets "
                       "more wait");
 }
 

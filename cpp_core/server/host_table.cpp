@@ -20,7 +20,8 @@ std::string_view view(hrmr_bytes bytes) { return {bytes.data, bytes.size}; }
 const char* reason_of(wire::WriteResult result) {
   if (result == wire::WriteResult::kTooLate) return "the body had begun, or the reply was complete";
   if (result == wire::WriteResult::kTooLarge) {
-    return "the reply is too large (--reply-max, or the length it was given) or too deep";
+    return "the reply is too large (for reply_max, --reply-max, or for the length it was given) or "
+           "too deep";
   }
   return "it is not valid, or it is the host's to set";
 }

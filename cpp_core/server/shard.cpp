@@ -182,12 +182,12 @@ void Shard::warn_of_refusal(Place place, const net::Peer& peer) {
   const uint64_t refused = std::exchange(refused_, 0);
   const bool is_server = place == Place::kServerFull;
   const size_t most = is_server ? options_.connections_max : options_.connections_per_address_max;
-  log_.warn(
-      "server",
-      "refused " + std::to_string(refused) + (refused == 1 ? " connection" : " connections") +
-          ", the last from " + std::string(peer.name, peer.name_size) + ": " +
-          (is_server ? "there are " : "this address has ") + std::to_string(most) +
-          (is_server ? " open (--max-connections)" : " open (--max-connections-per-address)"));
+  log_.warn("server",
+            "refused " + std::to_string(refused) + (refused == 1 ? " connection" : " connections") +
+                ", the last from " + std::string(peer.name, peer.name_size) + ": " +
+                (is_server ? "there are " : "this address has ") + std::to_string(most) +
+                (is_server ? " open (max_connections, --max-connections)"
+                           : " open (max_connections_per_address, --max-connections-per-address)"));
 }
 
 void Shard::forget(Connection& connection) {

@@ -120,7 +120,8 @@ class JsonReader {
     }
     while (true) {
       skip_space();
-      if (out_.size() >= elements_max_) return "more arguments than --max-arguments allows";
+      if (out_.size() >= elements_max_)
+        return "more arguments than max_arguments (--max-arguments) allows";
       const std::string_view wrong = take_value();
       if (!wrong.empty()) return wrong;
       skip_space();

@@ -289,7 +289,7 @@ void ReplyWriter::fail_with(std::string_view code, std::string_view message, int
 void ReplyWriter::write_json_error(std::string_view code, std::string_view message) {
   const size_t text_bytes = json_string_bytes(message);
   char* const begin = reserve(text_bytes + code.size() + 64);
-  constexpr std::string_view kInstead = "the error is larger than --reply-max";
+  constexpr std::string_view kInstead = "the error is larger than reply_max (--reply-max)";
   if (begin == nullptr && message != kInstead) return write_json_error(code, kInstead);
   if (begin == nullptr) return;
   char* at = put_text(begin, R"({"error":{"code":")");
@@ -319,7 +319,7 @@ void ReplyWriter::write_line_error(std::string_view code, std::string_view messa
 }
 
 void ReplyWriter::finish_whole() {
-  if (has_refused_) fail(500, "the answer is larger than --reply-max");
+  if (has_refused_) fail(500, "the answer is larger than reply_max (--reply-max)");
   finish();
 }
 

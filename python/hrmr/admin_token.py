@@ -21,11 +21,11 @@ def read_admin_token(options: Options) -> str:
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "is not text"
-        raise OptionError(f"--admin-token-file: {path}: {why}") from None
+        raise OptionError(f"admin_token_file (--admin-token-file): {path}: {why}") from None
     try:
         return Secret().check(text.strip(), path.parent)
     except ValueError as error:
-        raise OptionError(f"--admin-token-file: {path}: {error}") from None
+        raise OptionError(f"admin_token_file (--admin-token-file): {path}: {error}") from None
 
 
 def is_open_to_others(options: Options) -> bool:

@@ -102,7 +102,7 @@ TEST_CASE("a JSON list of strings, numbers and booleans becomes arguments") {
 }
 
 TEST_CASE("a JSON list of more arguments than there may be is refused, and not read to its end") {
-  const std::string_view refused = "more arguments than --max-arguments allows";
+  const std::string_view refused = "more arguments than max_arguments (--max-arguments) allows";
   CHECK(json("[1,2,3]", 3) == "[1][2][3]");
   CHECK(json("[1,2,3,4]", 3) == refused);
   CHECK(json("[1,2,3,", 3) == refused);

@@ -178,7 +178,7 @@ TEST_CASE("a reply that is dropped, or on which a call was refused, is an error 
   host().complete(refused);
   CHECK(client.line() ==
         "ERR module 'spec' failed: a reserve was refused: the reply is too large "
-        "(--reply-max, or the length it was given) or too deep\n");
+        "(for reply_max, --reply-max, or for the length it was given) or too deep\n");
   hrmr_reply* failed = shelf.take();
   CHECK(host().reserve(failed, limits::kReplyBytesMax + 1) == nullptr);
   host().fail(failed, 404, HRMR_BYTES("not that one"));

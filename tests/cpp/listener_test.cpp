@@ -337,7 +337,7 @@ TEST_CASE("a taken port is an error that says what to do") {
   const uint16_t port = bound_port(first.value().get());
   const std::string expected =
       "port " + std::to_string(port) +
-      " on 127.0.0.1 is already in use: choose another with --port, or 0 for any free one";
+      " on 127.0.0.1 is already in use: choose another as port (--port), or 0 for any free one";
   for (bool share_port : {false, true}) {
     const Result<Fd> second =
         open_listening_socket({.host = "127.0.0.1", .port = port, .share_port = share_port}, true);
@@ -376,7 +376,8 @@ TEST_CASE("a host that is not of this machine is an error that says what to do")
   const Result<Fd> fd = open_listening_socket({.host = "192.0.2.1"}, true);  // TEST-NET-1
   REQUIRE_FALSE(fd.is_ok());
   CHECK(fd.message() ==
-        "host 192.0.2.1 is not an address of this machine: choose another with --host, or 0.0.0.0 "
+        "host 192.0.2.1 is not an address of this machine: choose another as host (--host), or "
+        "0.0.0.0 "
         "for all");
 }
 
@@ -387,7 +388,7 @@ TEST_CASE("a host that does not resolve is an error that says what to do") {
   REQUIRE_FALSE(fd.is_ok());
   CHECK(fd.message() == "host " + host +
                             " does not resolve (Name or service not known): choose an address of "
-                            "this machine with --host");
+                            "this machine as host (--host)");
 }
 
 TEST_CASE("a privileged port is an error that says what to do") {

@@ -382,7 +382,7 @@ TEST_CASE("a RELOAD whose answer is larger than a reply may be is answered with 
   server::Options options;
   options.reply_bytes_max = 50;
   const Running running({{"IN", Run::kInline, say, "in"}}, options);
-  const std::string refused = "the answer is larger than --reply-max";
+  const std::string refused = "the answer is larger than reply_max (--reply-max)";
   Client redis = running.client();
   redis.send("*1\r\n$6\r\nRELOAD\r\n*1\r\n$4\r\nPING\r\n");
   CHECK(redis.line() == "-ERR " + refused + "\r\n");

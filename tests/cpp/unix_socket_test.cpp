@@ -76,8 +76,9 @@ TEST_CASE("a Unix socket has its mode whatever the umask, and is gone when it is
 TEST_CASE("a second server is refused, and the first goes on") {
   const Folder folder;
   const UnixSocket first = opened(folder.file());
-  CHECK(error_of(folder.file()) == "another server listens on " + folder.file() +
-                                       " already: stop it, or choose another path with --unix");
+  CHECK(error_of(folder.file()) ==
+        "another server listens on " + folder.file() +
+            " already: stop it, or choose another path as unix (--unix)");
   CHECK(exists(folder.file()));
   CHECK(connects(folder.file()));
 }
@@ -100,7 +101,7 @@ TEST_CASE("a file that is no socket is left alone") {
   const Folder folder;
   std::ofstream(folder.file()) << "precious";
   CHECK(error_of(folder.file()) ==
-        folder.file() + " is there and is no socket: choose another with --unix");
+        folder.file() + " is there and is no socket: choose another as unix (--unix)");
   CHECK(std::filesystem::file_size(folder.file()) == 8);
   std::filesystem::create_symlink(folder.file(), folder.file("link"));
   CHECK(error_of(folder.file("link")).find("is no socket") != std::string::npos);

@@ -365,7 +365,7 @@ def test_a_bad_token_is_refused_and_not_shown(tmp_path: Path, bad: str) -> None:
     assert bad not in str(refused.value)
     (tmp_path / "token").write_text(bad)
     server = hrmr.Server(port=0, admin_token_file=tmp_path / "token")
-    with pytest.raises(hrmr.OptionError, match=r"--admin-token-file: .*: a token has") as refused:
+    with pytest.raises(hrmr.OptionError, match=r"admin_token_file \(.*: a token has") as refused:
         server.start()
     assert bad not in str(refused.value)
     assert not server.running

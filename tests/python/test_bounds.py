@@ -28,9 +28,8 @@ def test_json_call_may_have_as_many_arguments_as_max_arguments_says(
     assert get(server.port, "/call/count", "POST", b"[1,2,3]").text == "3\n"
     refused = get(server.port, "/call/count", "POST", b"[1,2,3,4]")
     assert refused.status == 400
-    assert json.loads(refused.body) == {
-        "error": {"code": "ERR", "message": "more arguments than --max-arguments allows"}
-    }
+    why = "more arguments than max_arguments (--max-arguments) allows"
+    assert json.loads(refused.body) == {"error": {"code": "ERR", "message": why}}
 
 
 @pytest.fixture
@@ -55,7 +54,7 @@ def test_answer_past_reply_max_is_an_error_in_its_place(talker: hrmr.Server) -> 
             assert line == response.text == call.text.strip('"\n') == "x" * size
             assert value == f"${size}\r\n".encode() + b"x" * size + b"\r\n"
         else:
-            why = "the reply is larger than --reply-max"
+            why = "the reply is larger than reply_max (--reply-max)"
             assert (response.status, call.status) == (500, 500)
             assert all(why in answer for answer in (line, response.text, call.text, str(value)))
 
@@ -69,7 +68,7 @@ def test_answer_of_the_server_past_reply_max_is_an_error_in_its_place(talker: hr
     sent = b"".join(
         b"*2\r\n$4\r\nECHO\r\n$%d\r\n%s\r\n" % (size, b"x" * size) for size in (70_000, 3)
     )
-    refused, kept = b"-ERR the answer is larger than --reply-max\r\n", b"$3\r\nxxx\r\n"
+    refused, kept = b"-ERR the answer is larger than reply_max (--reply-max)\r\n", b"$3\r\nxxx\r\n"
     assert exchange(talker.port, sent) == refused + kept
 
 
@@ -100,7 +99,7 @@ def test_too_many_elements_of_a_built_in_answer_are_an_error(
     names = b"$4\r\necho\r\n" * (REPLY_BYTES_MAX + 1)
     sent = b"*%d\r\n$7\r\nCOMMAND\r\n$4\r\n%s\r\n" % (REPLY_BYTES_MAX + 3, word.encode())
     answer = exchange(talker.port, sent + names + b"PING\r\n")
-    assert answer == b"-ERR the answer is larger than --reply-max\r\n+PONG\r\n"
+    assert answer == b"-ERR the answer is larger than reply_max (--reply-max)\r\n+PONG\r\n"
 
 
 def test_text_of_an_error_is_cut(talker: hrmr.Server) -> None:
@@ -119,4 +118,5 @@ def test_text_of_an_error_is_cut(talker: hrmr.Server) -> None:
     assert len(ask(talker.port, "FAIL x")) == 32768 + len("ERR ")
     assert len(get(talker.port, "/fail").body) == 32768 + 1
     call = get(talker.port, "/call/FAIL", "POST")
-    assert json.loads(call.body)["error"]["message"] == "the error is larger than --reply-max"
+    why = "the error is larger than reply_max (--reply-max)"
+    assert json.loads(call.body)["error"]["message"] == why

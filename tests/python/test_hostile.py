@@ -388,7 +388,7 @@ def test_flood_from_one_address_leaves_room_for_others(
         assert len(served) == 5
         server.wait_for(
             r"refused 1 connection, the last from 127\.0\.0\.2:\d+: this address has 5 open "
-            r"\(--max-connections-per-address\)"
+            r"\(max_connections_per_address, --max-connections-per-address\)"
         )
         others = [stack.enter_context(connect_from("127.0.0.3", server.port)) for _ in range(5)]
         assert all(is_served(connection) for connection in others)
@@ -410,5 +410,7 @@ def test_refused_connections_are_in_the_log_once(serve: Serve, probe: Path) -> N
     with ExitStack() as stack:
         flood = [stack.enter_context(connect_from("127.0.0.1", server.port)) for _ in range(30)]
         assert sum(is_served(connection) for connection in flood) == 2
-        server.wait_for(r"refused 1 connection, .*: there are 2 open \(--max-connections\)")
+        server.wait_for(
+            r"refused 1 connection, .*: there are 2 open \(max_connections, --max-connections\)"
+        )
         assert server.log.count("refused") == 1
