@@ -1,6 +1,7 @@
 """serve: runs a server as a process of its own, with its signals. For the command line only."""
 
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -25,6 +26,7 @@ def serve(server: Server) -> int:
 
     SIGHUP reloads. A second SIGTERM or SIGINT ends the process at once, with 143 or 130.
     """
+    _freeze_what_stays()
     with _signals(server) as is_to_end:
         # Aside, because a signal handler runs only when the main thread comes back to Python.
         _run_aside(server.start)
@@ -40,6 +42,15 @@ def serve(server: Server) -> int:
         exit_now(1)
     _LOG.info("stopped")
     return 0
+
+
+def _freeze_what_stays() -> None:
+    """Takes what this process has imported so far, some 20,000 objects that last as long as it
+    does, out of the collections that free old generations of Python modules. Before any module is
+    loaded: what is frozen is never freed. Not for programs that embed a server: what they hold, and
+    how it is collected, is theirs."""
+    gc.collect()  # so that no garbage is kept
+    gc.freeze()
 
 
 def exit_now(code: int) -> NoReturn:

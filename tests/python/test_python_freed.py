@@ -13,10 +13,11 @@ from pathlib import Path
 import hrmr
 import pytest
 from conftest import SHOP as NAME
-from conftest import LoadShop, StartServer, answering, call_route, write_module
+from conftest import LoadShop, Serve, StartServer, answering, call_route, write_module
 from hrmr import python_module
 from hrmr.generation import Generation
 from hrmr.python_module import PythonModule, report
+from wire_client import ask, reload
 
 HELD = """
     import dataclasses, enum, functools, logging, typing
@@ -228,6 +229,24 @@ def test_what_holds_one_of_several_generations_is_told_of_that_one(
     # What typing remembered, and what is kept, outlived the first one; the second is for all.
     assert len(sweeps) <= 3
     assert [handler(None) for handler in kept] == [2, 4]  # type: ignore[operator]
+
+
+def test_a_reload_does_not_search_what_hrmr_itself_has_imported(
+    serve: Serve, modules: Path
+) -> None:
+    source = """
+        import gc
+        import hrmr
+        @hrmr.route("COUNTS")
+        def handle(request): return f"{gc.get_freeze_count()} {len(gc.get_objects())}\\n"
+        """
+    write_module(modules, "counts", source)
+    server = serve()
+    frozen, searched = (int(count) for count in ask(server.port, "COUNTS").split())
+    assert frozen > searched
+    write_module(modules, "counts", source + "# another\n")
+    assert "still in memory" not in "".join(reload(server.port))
+    server.wait_for(r"unloaded counts generation 1$")
 
 
 def test_a_collector_that_is_switched_off_stays_off(load: LoadShop) -> None:
