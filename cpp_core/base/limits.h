@@ -60,12 +60,15 @@ inline constexpr size_t kStashedBytesMax = 4 * 1024;
 inline constexpr size_t kOutputHighBytes = 1024 * 1024;
 // The same for ranges of files, each of which holds a descriptor.
 inline constexpr size_t kOutputFilesHigh = 16;
-// Sent of a file by one system call: what a page cache that is cold makes a loop wait for at most.
+// Sent of a file by one system call, and looked for in the page cache before that.
 inline constexpr size_t kFileSliceBytes = 256 * 1024;
+// One byte in so many is looked for; the kernel reads ahead, and forgets, in runs of that order.
+inline constexpr size_t kFileProbeBytes = 128 * 1024;
+// Read into the page cache by one job, while its connection waits; the kernel is asked to begin
+// with as much again.
+inline constexpr size_t kFileReadBytes = 1024 * 1024;
 // Sent of files for one connection in one turn, so that the others get theirs.
 inline constexpr size_t kFileBytesPerTurn = 1024 * 1024;
-// Shorter ranges are not worth a call that asks the kernel to read them ahead.
-inline constexpr size_t kFileAnnounceBytes = 64 * 1024;
 
 // --- requests ---
 // One line request, newline included. Default of --line-max.

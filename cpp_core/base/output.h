@@ -19,10 +19,15 @@ namespace hrmr {
 
 // A range of a file; the parts of it that are sent are taken off its front.
 struct FileRange {
+  // How the file system tells what of the file is in the page cache: to a read, to a map, not at
+  // all, or all of it is.
+  enum class Residency : uint8_t { kToldToRead, kToldToMap, kNotTold, kInMemory };
+
   Fd fd;
   uint64_t offset = 0;
-  uint64_t left = 0;       // bytes, from `offset` on
-  uint64_t announced = 0;  // the kernel was told of what lies before this offset
+  uint64_t left = 0;   // bytes, from `offset` on
+  uint64_t ready = 0;  // what lies before this offset was in the page cache a moment ago
+  Residency residency = Residency::kToldToRead;  // until it is found not to be
 };
 
 class Output : public ByteBuffer {

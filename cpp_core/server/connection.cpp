@@ -9,6 +9,7 @@
 #include <cerrno>
 
 #include "net/file_send.h"
+#include "net/page_cache.h"
 #include "server/shard.h"
 
 namespace hrmr::server {
@@ -134,7 +135,7 @@ bool Connection::read_some() {
 
 // Writes what the peer takes, or as much of files as one turn may. False: the connection is broken.
 bool Connection::flush() {
-  while (is_writable_ && !stream_.output.is_empty()) {
+  while (is_writable_ && reading_ == nullptr && !stream_.output.is_empty()) {
     if (stream_.output.bytes_ready() != 0) {
       if (!send_bytes()) return false;
     } else if (file_bytes_left_ == 0) {
@@ -171,7 +172,12 @@ bool Connection::send_file_part() {
   FileRange& range = stream_.output.first_file();
   const uint64_t left_before = range.left;
   const size_t slice = std::min(file_bytes_left_, limits::kFileSliceBytes);
-  const net::FileSent sent = net::send_some(fd_.get(), range, slice);
+  size_t bytes = net::bytes_ready(range, slice);
+  if (bytes == 0) {
+    if (read_in(range)) return true;
+    bytes = slice;
+  }
+  const net::FileSent sent = net::send_some(fd_.get(), range, bytes);
   if (sent == net::FileSent::kBroken) return false;
   if (sent == net::FileSent::kFull) {
     note_full();
@@ -181,6 +187,36 @@ bool Connection::send_file_part() {
   file_bytes_left_ -= static_cast<size_t>(left_before - range.left);
   if (range.left == 0) stream_.output.remove_first_file();
   return true;
+}
+
+// What comes next is not in the page cache: a worker waits for the disk, and the loop does not.
+// False: no worker can be asked, so the loop has to.
+bool Connection::read_in(FileRange& range) {
+  auto reading = std::make_unique<FileReading>(shard_.loop(), *this, range);
+  if (!shard_.dispatcher().give_to_pool(*reading)) {
+    reading->give_back(range);
+    return false;
+  }
+  reading_ = reading.release();
+  patience_.note_unblocked();  // from here on it is not the peer that is slow
+  return true;
+}
+
+void Connection::on_file_read(std::unique_ptr<FileReading> reading) {
+  reading_ = nullptr;
+  if (state_ == State::kClosed) {
+    forget_if_back();
+    return;
+  }
+  patience_.note_activity(shard_.loop().now_ms());
+  FileRange& range = stream_.output.first_file();
+  reading->give_back(range);
+  range.ready = reading->end();
+  if (reading->is_good()) {
+    turn();
+  } else {
+    break_off();
+  }
 }
 
 void Connection::note_sent() {
@@ -329,8 +365,7 @@ const Timeouts& Connection::timeouts() const {
 }
 
 void Connection::arm_timer() {
-  const uint64_t next_ms =
-      patience_.next_look_ms(shard_.loop().now_ms(), timeouts(), stream_.is_away);
+  const uint64_t next_ms = patience_.next_look_ms(shard_.loop().now_ms(), timeouts(), is_busy());
   if (next_ms != 0) shard_.loop().timers().arm(*this, next_ms);
 }
 
@@ -359,7 +394,7 @@ void Connection::on_timer() {
 // Activity does not touch the timer, which would cost something for each request; it is armed anew
 // when it fires.
 void Connection::give_up_on_peer() {
-  const Overdue overdue = patience_.overdue(shard_.loop().now_ms(), timeouts(), stream_.is_away,
+  const Overdue overdue = patience_.overdue(shard_.loop().now_ms(), timeouts(), is_busy(),
                                             patience_.is_blocked() ? queued_bytes() : 0);
   switch (overdue) {
     case Overdue::kNothing:
@@ -408,15 +443,19 @@ void Connection::on_piece(Piece& piece) {
 void Connection::go_on() {
   if (state_ != State::kClosed) {
     turn();
-  } else if (!stream_.is_away) {
-    shard_.forget(*this);
+  } else {
+    forget_if_back();
   }
+}
+
+void Connection::forget_if_back() {
+  if (!is_busy()) shard_.forget(*this);
 }
 
 void Connection::on_command_done(std::string_view reply) {
   stream_.is_away = false;
   if (state_ == State::kClosed) {
-    shard_.forget(*this);
+    forget_if_back();
     return;
   }
   shard_.lend_output(stream_);
@@ -456,7 +495,8 @@ void Connection::destroy() {
   stream_.early_pieces.reset();
   stream_.output.clear();  // its files are not kept for what is still away
   shard_.dispatcher().drop(stream_);
-  if (!stream_.is_away) shard_.forget(*this);
+  if (reading_ != nullptr) reading_->cancel();
+  forget_if_back();
 }
 
 }  // namespace hrmr::server

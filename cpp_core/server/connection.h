@@ -4,7 +4,8 @@
 // Edge-triggered: it remembers what the kernel said last (is_readable_, is_writable_) and never
 // asks epoll again. While a batch, a deferred reply or a command is away it neither reads nor
 // handles anything, which is all the flow control there is: the input buffer stands still, and the
-// kernel's own buffer stops the peer.
+// kernel's own buffer stops the peer. While a part of a file is away to be read it sends nothing,
+// as if the peer took nothing, but the peer is not late then.
 //
 // Lifetime: made by its shard at accept; destroy() closes the socket and hands the object to the
 // loop's end of turn, or, while something of it is away, waits for that first. Threads: its loop's.
@@ -18,6 +19,7 @@
 #include "net/listener.h"
 #include "net/timer_wheel.h"
 #include "server/dispatcher.h"
+#include "server/file_reading.h"
 #include "server/patience.h"
 #include "server/stream.h"
 
@@ -28,7 +30,8 @@ class Shard;
 class Connection final : public net::Source,
                          public net::Timer,
                          public net::Retired,
-                         public StreamOwner {
+                         public StreamOwner,
+                         public FileReader {
  public:
   Connection(Shard& shard, Fd fd, const net::Peer& peer);
   ~Connection() override = default;
@@ -45,6 +48,7 @@ class Connection final : public net::Source,
   void on_deferred_done(std::unique_ptr<Deferred> deferred) override;
   void on_piece(Piece& piece) override;
   void on_command_done(std::string_view reply) override;
+  void on_file_read(std::unique_ptr<FileReading> reading) override;
   void on_hold_over(bool has_waited_in_vain) override;
   void visit_streams(const std::function<void(const Stream&)>& visit) override;
 
@@ -54,11 +58,13 @@ class Connection final : public net::Source,
 
   void turn();
   void go_on();
+  void forget_if_back();
   bool serve(bool& wants_turn);
   bool read_some();
   bool flush();
   bool send_bytes();
   bool send_file_part();
+  bool read_in(FileRange& range);
   void settle(bool wants_turn);
   void settle_for_long();
   void abort();
@@ -75,6 +81,7 @@ class Connection final : public net::Source,
   void give_up_on_peer();
   void release_buffers();
   void stash_input();
+  bool is_busy() const { return stream_.is_away || reading_ != nullptr; }
   bool is_idle() const;
   bool has_unsent() const;
 
@@ -91,6 +98,8 @@ class Connection final : public net::Source,
   size_t unsent_requests_ = 0;     // handled since all was last sent
   size_t file_bytes_left_ = 0;     // that this turn may still send
   Patience patience_;
+  // Of the output's first file, while it is away.
+  FileReading* reading_ = nullptr;
   Connection* next_ = nullptr;  // in the shard's list
   Connection* previous_ = nullptr;
 };

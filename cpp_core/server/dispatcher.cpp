@@ -325,6 +325,13 @@ void Dispatcher::wake_at_turn_end(work::WorkerPool& pool, Run where) {
   if (!std::exchange(turn_end_.is_posted, true)) loop_.post(turn_end_);
 }
 
+bool Dispatcher::give_to_pool(work::Job& job) {
+  work::WorkerPool& pool = control_.pool(Run::kPool);
+  if (!pool.submit_quietly(&job)) return false;
+  wake_at_turn_end(pool, Run::kPool);
+  return true;
+}
+
 void Dispatcher::send_open_batch(Stream& stream) {
   if (stream.batch != nullptr) (void)send_off(stream);
 }

@@ -101,6 +101,8 @@ class Dispatcher {
   static void take_piece(Stream& stream, Piece& piece);
   // The held request goes where the table sends it now, or is refused.
   void end_hold(Stream& stream, bool has_waited_in_vain);
+  // A job of the connection's own. False: the queue is full, or the pool has stopped.
+  bool give_to_pool(work::Job& job);
   // The peer did not send the rest of its request in time: answers that, and closes.
   void time_out(Stream& stream, bool is_body);
   // AUTH: the peer shows the admin token. What was wrong is counted, and told to the log.

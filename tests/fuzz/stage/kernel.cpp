@@ -214,6 +214,11 @@ ssize_t Kernel::send_file(int fd, int file, off_t* offset, size_t size) {
   return sent;
 }
 
+ssize_t Kernel::read_file(int file, const iovec* room, off_t offset, int flags) const {
+  if (are_files_cold_ && (flags & RWF_NOWAIT) != 0) return fail(EAGAIN);
+  return ::preadv(file, room, 1, offset);
+}
+
 int Kernel::shut_down(int fd, int how) {
   Socket& socket = socket_of(fd);
   if (socket.is_reset) return fail(ENOTCONN);
@@ -273,6 +278,13 @@ ssize_t __wrap_sendfile(int fd, int file, off_t* offset, size_t size) {
   Kernel* kernel = Kernel::current();
   if (kernel == nullptr || !kernel->owns(fd)) return __real_sendfile(fd, file, offset, size);
   return kernel->send_file(fd, file, offset, size);
+}
+
+ssize_t __real_preadv2(int file, const iovec* room, int rooms, off_t offset, int flags);
+ssize_t __wrap_preadv2(int file, const iovec* room, int rooms, off_t offset, int flags) {
+  const Kernel* kernel = Kernel::current();
+  if (kernel == nullptr || rooms != 1) return __real_preadv2(file, room, rooms, offset, flags);
+  return kernel->read_file(file, room, offset, flags);
 }
 
 int __real_setsockopt(int fd, int level, int name, const void* value, socklen_t size);

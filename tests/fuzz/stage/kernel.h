@@ -13,6 +13,7 @@
 
 #include <sys/epoll.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -80,6 +81,8 @@ class Kernel {
   uint64_t now_ms() const { return now_ms_; }
   void reverse_order() { is_reversed_ = !is_reversed_; }
   void interrupt_wait() { interrupts_wait_ = true; }
+  // No file is in the page cache, whoever has read it, or all are.
+  void turn_cold() { are_files_cold_ = !are_files_cold_; }
   bool has_open() const;  // any descriptor of it
   bool has_edges() const { return !ready_.empty(); }
 
@@ -93,6 +96,7 @@ class Kernel {
   ssize_t receive(int fd, char* room, size_t bytes);
   ssize_t send(int fd, const char* bytes, size_t size);
   ssize_t send_file(int fd, int file, off_t* offset, size_t size);
+  ssize_t read_file(int file, const iovec* room, off_t offset, int flags) const;
   int shut_down(int fd, int how);
   int disconnect(int fd);
   int set_option(int fd);  // no matter which one
@@ -122,6 +126,7 @@ class Kernel {
   int next_fd_ = 1'000'000;  // far from those that the process has
   bool is_reversed_ = false;
   bool interrupts_wait_ = false;
+  bool are_files_cold_ = false;
   std::map<int, Watched> watched_;
   std::map<int, Socket> sockets_;
   std::vector<int> ready_;  // in the order of their edges

@@ -137,6 +137,9 @@ bool Script::play_world(char sign) {
     case 'v':
       kernel_.interrupt_wait();
       return true;
+    case 'D':
+      kernel_.turn_cold();
+      return true;
     case '@':
       are_local_ = !are_local_;
       return true;
