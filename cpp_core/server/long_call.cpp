@@ -19,15 +19,13 @@ void LongCall::close() {
 
 void LongCall::begin_call(const modules::ModuleCall& call) {
   const std::lock_guard lock(mutex_);
-  is_running_ = true;
   module_ = call.module;
   generation_ = call.generation;
   function_ = call.function;
   began_ms_ = monotonic_ms();
   told_ms_ = 0;
-  if (loop_ == nullptr || is_watched_) return;
-  is_watched_ = true;
-  loop_->post(*this);
+  is_running_ = true;
+  if (loop_ != nullptr && !is_watched_.exchange(true)) loop_->post(*this);
 }
 
 void LongCall::end_call() {
@@ -40,10 +38,16 @@ void LongCall::end_call() {
 
 void LongCall::on_delivery() { on_timer(); }
 
+// Mostly there is nothing to look at any more, which is found out without the lock. Either this
+// sees the call that begins meanwhile, or that one sees that it is not watched.
 void LongCall::on_timer() {
+  is_watched_ = false;
+  if (!is_running_ || is_watched_.exchange(true)) return;
   const std::lock_guard lock(mutex_);
-  is_watched_ = is_running_ && loop_ != nullptr;
-  if (!is_watched_) return;
+  if (loop_ == nullptr || !is_running_) {
+    is_watched_ = false;
+    return;
+  }
   const uint64_t now_ms = monotonic_ms();
   const uint64_t due_ms = told_ms_ == 0 ? began_ms_ + long_ms_ : told_ms_ + again_ms_;
   if (now_ms < due_ms) return loop_->timers().arm(*this, due_ms - now_ms);

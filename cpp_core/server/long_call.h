@@ -9,6 +9,7 @@
 // the loop's own.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <mutex>
 #include <string>
@@ -40,10 +41,10 @@ class LongCall final : public net::Timer, public net::Letter {
   Log& log_;
   const uint64_t long_ms_;
   const uint64_t again_ms_;
+  std::atomic<bool> is_watched_{false};  // the letter is under way, or the timer is armed
+  std::atomic<bool> is_running_{false};
   std::mutex mutex_;  // what follows
   net::EventLoop* loop_ = nullptr;
-  bool is_watched_ = false;  // the letter is under way, or the timer is armed
-  bool is_running_ = false;
   std::string module_;
   uint64_t generation_ = 0;
   const char* function_ = "";
