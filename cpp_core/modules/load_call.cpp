@@ -168,8 +168,9 @@ hrmr_bytes config(hrmr_load* load, const char* key) {
   return {found->second.c_str(), found->second.size()};
 }
 
-void add_to_list(std::string& list, std::string_view item) {
-  list.append(list.empty() ? "" : ", ").append(item);
+// A key may be empty, in quotes.
+void add_to_list(std::string& list, std::string_view key) {
+  list.append(list.empty() ? "" : ", ").append(key.empty() ? "\"\"" : key);
 }
 
 int config_keys(hrmr_load* load, const char* const* known, size_t count) {

@@ -177,6 +177,9 @@ TEST_CASE("a key of the configuration that the module does not know refuses the 
   bench.config["Title"] = "d";
   CHECK(bench.load("config_keys", built).message() ==
         "[modules.config_keys] Title, db.paht: no such key; the keys are title, db.path");
+  bench.config = {{"", "e"}};
+  CHECK(bench.load("config_keys", built).message() ==
+        "[modules.config_keys] \"\": no such key; the keys are title, db.path");
 }
 
 TEST_CASE("two generations of one path each answer with their own code") {
