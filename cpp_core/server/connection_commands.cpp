@@ -115,10 +115,11 @@ void run_quit(BuiltInCall& call) {
 void run_reset(BuiltInCall& call) {
   Session& session = call.stream.session;
   session.is_resp3 = false;
+  // Only of OFF, as Redis: the reply that a SKIP takes may be this one.
+  if (session.silence == Session::Silence::kAll) call.reply.set_silent(false);
   session.silence = Session::Silence::kNone;
   call.stream.has_shown_token = false;
   if (session.names != nullptr) session.names->name.clear();
-  call.reply.set_silent(false);
   call.value.simple("RESET");
 }
 

@@ -200,6 +200,8 @@ PIPELINED = {
     "reply off, wrong": [b"client reply off", b"client reply maybe", b"client reply on"],
     "reply off, quit": [b"client reply off", b"quit", b"ping"],
     "reply off, reset": [b"client reply off", b"ping", b"reset", b"ping seen"],
+    "reply skip, reset": [b"client reply skip", b"reset", b"ping seen"],
+    "reply off, skip, reset": [b"client reply off", b"client reply skip", b"reset", b"ping seen"],
     "names": [b"client setname one", b"CLIENT GETNAME", b"client setname ''", b"client getname"],
 }
 

@@ -315,7 +315,8 @@ Next TextCheck::check_connection_command(std::string_view name,
     return Next::kEnds;
   }
   if (name == "RESET") {
-    is_silent_ = is_resp3_ = false;
+    if (silence_ == Silence::kAll) is_silent_ = false;
+    is_resp3_ = false;
     silence_ = Silence::kNone;
     return expect("+RESET\r\n");
   }
