@@ -114,6 +114,13 @@ class PythonModule:
         )
 
 
+class _Garbage:
+    """Only a collection frees it."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
 class _Sweeper:
     """Frees closed generations. A module and its functions refer to each other, so only the cycle
     collector can; left to itself, it may come hours later, when a reload has filled the memory
@@ -122,6 +129,8 @@ class _Sweeper:
 
     QUICK_S = 0.05
     SHARE = 0.01
+    TRIES = 10  # while another thread collects
+    PAUSE_S = 0.01
 
     def __init__(self) -> None:
         self.begun = 0  # sweeps
@@ -132,7 +141,8 @@ class _Sweeper:
     def sweep(self, canary: "weakref.ref[Generation]", released_at: int | None = None) -> bool:
         """False: what the canary stands for outlives a collection. Nothing is done where the
         program has switched the collector off, or a sweep that began later than `released_at` (what
-        `begun` was then; None: now) has left it."""
+        `begun` was then; None: now) has left it. Where another thread does not end collecting, it
+        is not known."""
         if canary() is None or not gc.isenabled():
             return True
         if released_at is not None and self._whole > released_at:
@@ -141,13 +151,13 @@ class _Sweeper:
             return True
         self.begun += 1
         number = self.begun
-        self._collect()
-        if canary() is None:
+        if not self._collect() or canary() is None:
             return True
         # What typing remembers, such as Optional[User], keeps the last 128 of a kind.
         for clear in getattr(typing, "_cleanups", ()):
             clear()
-        self._collect()
+        if not self._collect():
+            return True
         self._whole = max(self._whole, number)
         return canary() is None
 
@@ -155,11 +165,19 @@ class _Sweeper:
         since_s = time.monotonic() - self._ended_s
         return self._took_s <= self.QUICK_S or self._took_s <= since_s * self.SHARE
 
-    def _collect(self) -> None:
-        began_s = time.monotonic()
-        gc.collect()
-        self._ended_s = time.monotonic()
-        self._took_s = self._ended_s - began_s
+    def _collect(self) -> bool:
+        """False: nothing was collected. gc.collect() does nothing, and does not say so, while
+        another thread is in the middle of a collection, whose finalizers let this one run."""
+        for _ in range(self.TRIES):
+            probe = weakref.ref(_Garbage())
+            began_s = time.monotonic()
+            gc.collect()
+            self._ended_s = time.monotonic()
+            self._took_s = self._ended_s - began_s
+            if probe() is None:
+                return True
+            time.sleep(self.PAUSE_S)
+        return False
 
 
 _sweeper = _Sweeper()

@@ -17,7 +17,7 @@ from conftest import LoadShop, Serve, StartServer, answering, call_route, write_
 from hrmr import python_module
 from hrmr.generation import Generation
 from hrmr.python_module import PythonModule, report
-from wire_client import ask, reload
+from wire_client import DEADLINE_S, ask, reload
 
 HELD = """
     import dataclasses, enum, functools, logging, typing
@@ -135,10 +135,12 @@ def test_two_hundred_generations_leave_nothing_behind(load: LoadShop) -> None:
 
 def test_a_slow_collector_is_not_called_at_each_close(monkeypatch: pytest.MonkeyPatch) -> None:
     now, collections = [1000.0], []
+    collect_now = gc.collect
 
     def collect() -> None:
         collections.append(now[0])
         now[0] += 0.5
+        collect_now()
 
     monkeypatch.setattr(python_module.time, "monotonic", lambda: now[0])
     monkeypatch.setattr(python_module.gc, "collect", collect)
@@ -157,15 +159,43 @@ def test_a_slow_collector_is_not_called_at_each_close(monkeypatch: pytest.Monkey
     del held
 
 
+def test_a_collection_that_did_not_run_is_no_proof_that_something_is_held(load: LoadShop) -> None:
+    has_begun, may_end = threading.Event(), threading.Event()
+
+    class Slow:
+        def __init__(self) -> None:
+            self.itself = self
+
+        def __del__(self) -> None:
+            has_begun.set()
+            may_end.wait(DEADLINE_S)
+
+    old = load(__init__=answering("1"))
+    load(__init__=answering("2"))
+    collecting = threading.Thread(target=gc.collect)
+    gc.disable()  # nobody else finds it
+    try:
+        Slow()
+        collecting.start()
+        assert has_begun.wait(DEADLINE_S)
+    finally:
+        gc.enable()
+    try:
+        assert old.close() == ""
+    finally:
+        may_end.set()
+        collecting.join()
+
+
 @pytest.fixture
 def sweeps(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Grows by one at each collection of the package's own; none is put off for being slow."""
     counted: list[str] = []
     collect = python_module._Sweeper._collect
 
-    def count(self: python_module._Sweeper) -> None:
+    def count(self: python_module._Sweeper) -> bool:
         counted.append("collection")
-        collect(self)
+        return collect(self)
 
     monkeypatch.setattr(python_module._Sweeper, "_collect", count)
     monkeypatch.setattr(python_module._Sweeper, "QUICK_S", 1e9)
