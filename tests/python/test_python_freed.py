@@ -8,6 +8,7 @@ import threading
 import types
 import typing
 import weakref
+from collections.abc import Iterator
 from pathlib import Path
 
 import hrmr
@@ -56,6 +57,17 @@ HELD = """
     def fails(request):
         raise ValueError(user)
 """
+
+
+@pytest.fixture(autouse=True)
+def quick_collections(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What all tests together have left in this process is not searched: where that takes too long,
+    a close puts its collection off."""
+    gc.collect()
+    gc.freeze()
+    monkeypatch.setattr(python_module, "_sweeper", python_module._Sweeper())
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture
