@@ -5,8 +5,7 @@
 //                                         -> unload -> release -> close
 //
 // A load that fails leaves nothing of the module running, and only close() follows, which releases
-// by itself. A generation
-// that loaded but is not wanted after all gets unload() and close().
+// by itself. A generation that loaded but is not wanted after all gets unload() and close().
 //
 // Threads: the reload thread.
 #pragma once

@@ -138,14 +138,14 @@ class _Sweeper:
         self._took_s = 0.0
         self._ended_s = 0.0
 
-    def sweep(self, canary: "weakref.ref[Generation]", released_at: int | None = None) -> bool:
+    def sweep(self, canary: "weakref.ref[Generation]", released_at: int) -> bool:
         """False: what the canary stands for outlives a collection. Nothing is done where the
-        program has switched the collector off, or a sweep that began later than `released_at` (what
-        `begun` was then; None: now) has left it. Where another thread does not end collecting, it
-        is not known."""
+        program has switched the collector off, or a sweep that began later than its release
+        (`released_at`: what `begun` was then) has left it. Where another thread does not end
+        collecting, it is not known."""
         if canary() is None or not gc.isenabled():
             return True
-        if released_at is not None and self._whole > released_at:
+        if self._whole > released_at:
             return False
         if not self._is_due():
             return True

@@ -221,6 +221,16 @@ void check_alive(const Running& running) {
   CHECK(other.line() == "pong\n");
 }
 
+// Whose answer has begun, and goes on once the disk does.
+Client stuck_client(const Running& running, const std::string& asked) {
+  disk.stand_still();
+  Client client = running.client();
+  client.send(asked);
+  client.await_answer();
+  REQUIRE(a_read_waits());
+  return client;
+}
+
 }  // namespace
 
 extern "C" {
@@ -377,11 +387,7 @@ TEST_CASE("a shutdown waits for a file that is read, and sends it whole") {
   const OnDisk here;
   const Shop shop(noise(3 * kMegabyte));
   const Running running(specs(shop), one_loop());
-  disk.stand_still();
-  Client client = running.client();
-  client.send(get("/0/3145728"));
-  client.await_answer();
-  REQUIRE(a_read_waits());
+  Client client = stuck_client(running, get("/0/3145728"));
   running.server->begin_shutdown();
   disk.go_on();
   CHECK(body_of(client.rest()) == "[" + shop.content + "]");
@@ -393,11 +399,7 @@ TEST_CASE("a shutdown that has waited long enough closes, and ends once the disk
   server::Options options = one_loop();
   options.drain_timeout_ms = 50;
   const Running running(specs(shop), options);
-  disk.stand_still();
-  Client client = running.client();
-  client.send(get("/0/3145728"));
-  client.await_answer();
-  REQUIRE(a_read_waits());
+  Client client = stuck_client(running, get("/0/3145728"));
   CHECK_FALSE(running.server->stop());
   const std::string response = client.rest();
   CHECK(contains(response, "\r\nContent-Length: 3145730\r\n"));
@@ -410,11 +412,7 @@ TEST_CASE("a file that becomes shorter while it is read breaks the connection") 
   const OnDisk here;
   const Shop shop(noise(4 * kMegabyte));
   const Running running(specs(shop), one_loop());
-  disk.stand_still();
-  Client client = running.client();
-  client.send(get("/0/4194304") + get("/0/1"));
-  client.await_answer();
-  REQUIRE(a_read_waits());
+  Client client = stuck_client(running, get("/0/4194304") + get("/0/1"));
   REQUIRE(::truncate(shop.path().c_str(), kMegabyte / 2) == 0);
   disk.go_on();
   const std::string response = client.rest();

@@ -159,14 +159,14 @@ def test_a_slow_collector_is_not_called_at_each_close(monkeypatch: pytest.Monkey
     monkeypatch.setattr(typing, "_cleanups", [])
     sweeper = python_module._Sweeper()
     canary = weakref.ref(held := types.ModuleType("held"))
-    assert not sweeper.sweep(canary)  # type: ignore[arg-type]
+    assert not sweeper.sweep(canary, sweeper.begun)  # type: ignore[arg-type]
     assert collections == [1000.0, 1000.5]
     for _ in range(8):
         now[0] += 6
-        assert sweeper.sweep(canary)  # type: ignore[arg-type]
+        assert sweeper.sweep(canary, sweeper.begun)  # type: ignore[arg-type]
     assert len(collections) == 2
     now[0] += 6
-    assert not sweeper.sweep(canary)  # type: ignore[arg-type]
+    assert not sweeper.sweep(canary, sweeper.begun)  # type: ignore[arg-type]
     assert collections[2:] == [1055.0, 1055.5]
     del held
 
